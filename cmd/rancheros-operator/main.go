@@ -1,0 +1,57 @@
+// Command rancheros-operator runs in Rancher's cluster: it registers machines, joins them to clusters, and upgrades the
+// OS of their nodes. One file per subcommand, and nothing in them but flags; package operator does the work.
+//
+// Exit codes: 0 stopped as asked, 1 failed, 2 called wrongly.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/rancher/rancheros-operator/pkg/version"
+)
+
+// usageError is a wrong call, as opposed to a failure.
+type usageError struct{ error }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	if err := newApp().RunContext(ctx, os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, "rancheros-operator:", err)
+		var usage usageError
+		if errors.As(err, &usage) {
+			os.Exit(2)
+		}
+		os.Exit(1)
+	}
+}
+
+func newApp() *cli.App {
+	return &cli.App{
+		Name:            "rancheros-operator",
+		Usage:           "registers machines, joins them to clusters and upgrades the OS of their nodes",
+		Version:         version.Get().String(),
+		HideHelpCommand: true,
+		Commands:        []*cli.Command{runCommand(), versionCommand()},
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
+			return usageError{err}
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usageError{fmt.Errorf("there is no command %q; see --help", c.Args().First())}
+			}
+			return cli.ShowAppHelp(c)
+		},
+		// main decides on the exit code.
+		ExitErrHandler: func(*cli.Context, error) {},
+	}
+}

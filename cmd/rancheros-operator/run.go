@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	// Windows name time zones, and the image has no zoneinfo of its own.
+	_ "time/tzdata"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"github.com/rancher/rancheros-operator/pkg/operator"
+)
+
+func runCommand() *cli.Command {
+	var options operator.Options
+	var logLevel, logFormat string
+	return &cli.Command{
+		Name:  "run",
+		Usage: "runs the operator until it is told to stop",
+		Flags: append(connectionFlags(&options), append(serverFlags(&options), logFlags(&logLevel, &logFormat)...)...),
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
+			return usageError{err}
+		},
+		Action: func(c *cli.Context) error {
+			var extra error
+			if c.Args().Present() {
+				extra = fmt.Errorf("there is nothing to do with %q", c.Args().First())
+			}
+			if err := errors.Join(extra, setLog(logLevel, logFormat), options.Validate()); err != nil {
+				return usageError{err}
+			}
+			return operator.Run(c.Context, options)
+		},
+	}
+}
+
+func connectionFlags(o *operator.Options) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "kubeconfig", EnvVars: []string{"KUBECONFIG"}, Destination: &o.Kubeconfig,
+			Usage: "`FILE` to reach the API server with; without it, the pod's ServiceAccount"},
+		&cli.StringFlag{Name: "namespace", EnvVars: []string{"NAMESPACE"}, Destination: &o.Namespace,
+			Value: "cattle-rancheros-operator-system", Usage: "`NAMESPACE` of the operator's lease"},
+		&cli.IntFlag{Name: "qps", EnvVars: []string{"QPS"}, Destination: &o.QPS, Value: 500,
+			Usage: "most requests per second to the API server, on average"},
+		&cli.IntFlag{Name: "burst", EnvVars: []string{"BURST"}, Destination: &o.Burst, Value: 1000,
+			Usage: "most requests to the API server at once"},
+		&cli.IntFlag{Name: "workers", EnvVars: []string{"WORKERS"}, Destination: &o.Workers, Value: 5,
+			Usage: "how many objects of a kind are worked on at the same time"},
+		&cli.BoolFlag{Name: "leader-elect", EnvVars: []string{"LEADER_ELECT"}, Destination: &o.LeaderElect, Value: true,
+			Usage: "run controllers only while holding the lease; false for a single replica"},
+		&cli.DurationFlag{Name: "lease-duration", EnvVars: []string{"LEASE_DURATION"}, Destination: &o.LeaseDuration, Value: 15 * time.Second,
+			Usage: "how long other replicas wait before they take over from a silent leader"},
+		&cli.DurationFlag{Name: "renew-deadline", EnvVars: []string{"RENEW_DEADLINE"}, Destination: &o.RenewDeadline, Value: 10 * time.Second,
+			Usage: "how long the leader tries to renew its lease before it gives up"},
+		&cli.DurationFlag{Name: "retry-period", EnvVars: []string{"RETRY_PERIOD"}, Destination: &o.RetryPeriod, Value: 2 * time.Second,
+			Usage: "how long to wait between two tries to get or renew the lease"},
+	}
+}
+
+func serverFlags(o *operator.Options) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "tunnel-secret-namespace", EnvVars: []string{"TUNNEL_SECRET_NAMESPACE"}, Destination: &o.TunnelSecretNamespace,
+			Usage: "`NAMESPACE` of the Secret that Rancher fills for our APIService"},
+		&cli.StringFlag{Name: "tunnel-secret-name", EnvVars: []string{"TUNNEL_SECRET_NAME"}, Destination: &o.TunnelSecretName,
+			Usage: "`NAME` of that Secret; without it, machines reach the operator on --listen-addr only"},
+		&cli.StringFlag{Name: "listen-addr", EnvVars: []string{"LISTEN_ADDR"}, Destination: &o.ListenAddr,
+			Usage: "`HOST:PORT` to answer machines on directly, beside or instead of the tunnel"},
+		&cli.StringFlag{Name: "tls-cert-file", EnvVars: []string{"TLS_CERT_FILE"}, Destination: &o.TLSCertFile,
+			Usage: "PEM `FILE` of the listener's certificate; without it, plain HTTP for a proxy in front"},
+		&cli.StringFlag{Name: "tls-key-file", EnvVars: []string{"TLS_KEY_FILE"}, Destination: &o.TLSKeyFile,
+			Usage: "PEM `FILE` of the listener's key"},
+		&cli.StringFlag{Name: "health-addr", EnvVars: []string{"HEALTH_ADDR"}, Destination: &o.HealthAddr, Value: ":8081",
+			Usage: "`HOST:PORT` of /healthz and /readyz"},
+		&cli.IntFlag{Name: "max-in-flight", EnvVars: []string{"MAX_IN_FLIGHT"}, Destination: &o.MaxInFlight, Value: 1024,
+			Usage: "most machines that are answered at the same time; the rest are told to come back"},
+	}
+}
+
+func logFlags(level, format *string) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "log-level", EnvVars: []string{"LOG_LEVEL"}, Destination: level, Value: "info",
+			Usage: "error, warn, info or debug"},
+		&cli.StringFlag{Name: "log-format", EnvVars: []string{"LOG_FORMAT"}, Destination: format, Value: "text",
+			Usage: "text or json"},
+	}
+}
+
+func setLog(level, format string) error {
+	parsed, err := logrus.ParseLevel(level)
+	if err != nil || parsed < logrus.ErrorLevel || parsed > logrus.DebugLevel {
+		return fmt.Errorf("--log-level must be error, warn, info or debug, not %q", level)
+	}
+	logrus.SetLevel(parsed)
+	switch format {
+	case "json":
+		logrus.SetFormatter(&logrus.JSONFormatter{})
+	case "text":
+		logrus.SetFormatter(&logrus.TextFormatter{FullTimestamp: true})
+	default:
+		return fmt.Errorf("--log-format must be text or json, not %q", format)
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/rancher/rancheros-operator/pkg/registration/client"
+)
+
+// console talks to the person at the machine. Nothing that is printed holds a token: callers name servers by their host.
+type console struct {
+	out, err io.Writer
+	said     map[string]bool
+}
+
+// result is what the command was called for.
+func (c *console) result(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
+
+// progress is everything else.
+func (c *console) progress(format string, args ...any) { fmt.Fprintf(c.err, format+"\n", args...) }
+
+// once is progress that does not bear repeating with every attempt.
+func (c *console) once(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	if c.said[line] {
+		return
+	}
+	if c.said == nil {
+		c.said = map[string]bool{}
+	}
+	c.said[line] = true
+	c.progress("%s", line)
+}
+
+// failure says what happened and what to do.
+func (c *console) failure(err error) {
+	failure := explain(err)
+	c.progress("Failed: %s.", failure.Message)
+	if failure.Hint != "" {
+		c.progress("What to do: %s.", failure.Hint)
+	}
+}
+
+// retrying is a failure that is not the end.
+func (c *console) retrying(failure *client.Failure, pause time.Duration) {
+	verb := "Failed"
+	if failure.Cause == client.CauseNotYet {
+		verb = "Waiting"
+	}
+	c.progress("%s: %s. Asking again in %s.", verb, failure.Message, pause.Round(100*time.Millisecond))
+	if failure.Hint != "" {
+		c.progress("What to do: %s.", failure.Hint)
+	}
+}
+
+func explain(err error) *client.Failure {
+	var failure *client.Failure
+	if errors.As(err, &failure) {
+		return failure
+	}
+	return client.Explain(err, "the server")
+}

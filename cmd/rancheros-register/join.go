@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/rancher/rancheros-operator/pkg/registration/client"
+	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
+)
+
+const (
+	flagServer    = "server"
+	flagTokenFile = "token-file"
+	flagRole      = "role"
+	flagDryRun    = "dry-run"
+	flagAgain     = "again"
+)
+
+const joinHelp = `Asks Rancher until this machine is assigned to a cluster, then runs Rancher's own install script with the role, labels,
+taints and addresses of the machine's inventory. Server and token are those of the configuration that register has written
+(rancherd.server, rancherd.token); tpm:// stands for a proof by the TPM.
+
+A machine that has joined does nothing when asked again, unless --again is given.`
+
+func joinCommand(out *console) *cli.Command {
+	return &cli.Command{
+		Name:        "join",
+		Usage:       "wait for a cluster and join it",
+		Description: joinHelp,
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: flagServer, EnvVars: []string{"RANCHEROS_SERVER"}, Usage: "Rancher's `URL`"},
+			&cli.StringFlag{Name: flagTokenFile, EnvVars: []string{"RANCHEROS_TOKEN_FILE"}, TakesFile: true,
+				Usage: "`file` with the machine's shared token, for machines without a TPM"},
+			&cli.StringFlag{Name: flagRole, EnvVars: []string{"RANCHEROS_ROLE"},
+				Usage: "the machine's `role`, in place of its inventory's: server, agent, or words of etcd, control-plane, worker"},
+			&cli.BoolFlag{Name: flagDryRun, EnvVars: []string{"RANCHEROS_DRY_RUN"},
+				Usage: "print the command, with its secrets, and run nothing"},
+			&cli.BoolFlag{Name: flagAgain, Usage: "join even if this machine has joined before"},
+		}, append(serverFlags(), tpmFlags()...)...),
+		Before:       noArguments,
+		OnUsageError: usageError,
+		Action:       func(c *cli.Context) error { return join(c, out) },
+	}
+}
+
+// joining is one machine on its way into a cluster.
+type joining struct {
+	cli      *cli.Context
+	out      *console
+	store    client.Store
+	endpoint client.Endpoint
+	token    string
+	role     string
+}
+
+func join(c *cli.Context, out *console) error {
+	j := &joining{cli: c, out: out, store: client.Store{Root: c.String(flagRoot)}}
+	state, stateErr := j.store.LoadState()
+	if !c.Bool(flagDryRun) {
+		if filepath.Clean(c.String(flagRoot)) != "/" {
+			return usage("--root needs --dry-run: the install script changes the machine that it runs on")
+		}
+		if stateErr == nil && !state.JoinedAt.IsZero() && !c.Bool(flagAgain) {
+			out.result("This machine has joined its cluster on %s.", state.JoinedAt.Format(time.DateTime))
+			return nil
+		}
+	}
+	if err := j.gather(state); err != nil {
+		return err
+	}
+	var answer *protocol.InventoryAnswer
+	ask := func(ctx context.Context) (err error) {
+		answer, err = j.ask(ctx)
+		return err
+	}
+	err := error(nil)
+	if c.Bool(flagOnce) {
+		err = ask(c.Context)
+	} else {
+		err = client.Retry{First: 5 * time.Second, Max: 30 * time.Second, OnFailure: out.retrying}.Do(c.Context, ask)
+	}
+	if err != nil {
+		return err
+	}
+	if err := j.install(c.Context, answer); err != nil || c.Bool(flagDryRun) || stateErr != nil {
+		return err
+	}
+	state.JoinedAt = time.Now().UTC()
+	return j.store.SaveState(state)
+}
+
+// gather finds server, token, role and CA: flags win over cloud-configs, those over what registration has left.
+func (j *joining) gather(state client.State) error {
+	settings, err := client.ReadSettings(j.store.Root, j.cli.StringSlice(flagConfig))
+	if err != nil {
+		return err
+	}
+	for _, warning := range settings.Warnings {
+		j.out.progress("Warning: %s.", warning)
+	}
+	j.endpoint = client.Endpoint{AllowHTTP: j.cli.Bool(flagAllowHTTP), URL: first(j.cli.String(flagServer), settings.Server, state.Server)}
+	if j.endpoint.URL == "" {
+		return &client.Failure{Cause: client.CauseConfig, Message: "no server is given", Hint: "register first, or give --" + flagServer}
+	}
+	j.token = first(settings.Token, client.TPMToken)
+	if path := j.cli.String(flagTokenFile); path != "" {
+		token, err := os.ReadFile(path)
+		if err != nil || len(strings.TrimSpace(string(token))) == 0 {
+			return usage(fmt.Sprintf("--%s: %s cannot be read or is empty", flagTokenFile, path))
+		}
+		j.token = strings.TrimSpace(string(token))
+	}
+	j.role = first(j.cli.String(flagRole), settings.Role)
+	if j.endpoint.CA, err = readCAFile(j.cli); err != nil || j.endpoint.CA != nil {
+		return err
+	}
+	if settings.RegistrationCA != "" {
+		j.endpoint.CA = []byte(settings.RegistrationCA)
+		return nil
+	}
+	j.endpoint.CA, err = j.store.LoadCA()
+	return err
+}
+
+// ask is one question to the server. A machine that has been told its role and holds a cluster's token has nothing to ask, as with rancherd.
+func (j *joining) ask(ctx context.Context) (*protocol.InventoryAnswer, error) {
+	endpoint := &j.endpoint
+	if len(endpoint.CA) == 0 && j.token != client.TPMToken {
+		ca, err := client.CACerts(ctx, *endpoint, j.token)
+		if err != nil {
+			return nil, err
+		}
+		endpoint.CA = ca
+	}
+	if j.role != "" && j.token != client.TPMToken {
+		return &protocol.InventoryAnswer{Role: j.role, Token: j.token}, nil
+	}
+	request := client.InventoryRequest{Endpoint: *endpoint, Token: j.token}
+	if j.token == client.TPMToken {
+		prover, err := openTPM(j.cli, j.out)
+		if err != nil {
+			return nil, err
+		}
+		defer prover.Close()
+		request.Prover = prover
+	}
+	j.out.progress("Asking %s for this machine's cluster.", hostOf(endpoint.URL))
+	answer, err := client.Inventory(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	answer.Role = first(j.role, answer.Role)
+	return answer, nil
+}
+
+// install runs Rancher's script, or prints how it would.
+func (j *joining) install(ctx context.Context, answer *protocol.InventoryAnswer) error {
+	ca, err := client.TrustedCACerts(ctx, j.endpoint)
+	if err != nil {
+		return err
+	}
+	arguments, err := client.InstallArguments(j.endpoint, ca, answer)
+	if err != nil {
+		return err
+	}
+	j.out.progress("This machine's cluster is ready for it (role %s).", answer.Role)
+	if j.cli.Bool(flagDryRun) {
+		j.out.result("%s", j.command(arguments))
+		return nil
+	}
+	script, err := client.InstallScript(ctx, j.endpoint)
+	if err != nil {
+		return err
+	}
+	j.out.progress("Running Rancher's install script.")
+	if err := j.runScript(ctx, script, arguments); err != nil {
+		return &client.Failure{Cause: client.CauseInstall, Message: fmt.Sprintf("Rancher's install script failed: %v", err),
+			Hint: "its own output above says why; after that, run join again", Err: err}
+	}
+	j.out.result("Joined.")
+	return nil
+}
+
+// runScript runs the script from a file of its own, so that its standard input is not itself.
+func (j *joining) runScript(ctx context.Context, script []byte, arguments []string) error {
+	file, err := os.CreateTemp("", "system-agent-install-*.sh")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.Write(script)
+	if closeErr := file.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	command := exec.CommandContext(ctx, "sh", append([]string{file.Name()}, arguments...)...)
+	command.Stdout, command.Stderr = j.out.err, j.out.err
+	return command.Run()
+}
+
+// command is what a person would type.
+func (j *joining) command(arguments []string) string {
+	fetch := []string{"curl", "-fL"}
+	if len(j.endpoint.CA) > 0 {
+		fetch = append(fetch, "--cacert", first(j.cli.String(flagCAFile), filepath.Join(j.store.Root, client.CAFile)))
+	}
+	fetch = append(fetch, serverOf(j.endpoint.URL)+"/system-agent-install.sh")
+	return client.ShellQuote(fetch) + " | " + client.ShellQuote(append([]string{"sh", "-s", "-"}, arguments...))
+}
+
+func first(values ...string) string {
+	for _, value := range values {
+		if value != "" {
+			return value
+		}
+	}
+	return ""
+}

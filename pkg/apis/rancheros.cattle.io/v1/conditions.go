@@ -1,0 +1,17 @@
+package v1
+
+// Conditions and reasons that every kind shares. Each kind adds its own at the end of its file.
+const (
+	// ConditionReady is the one summary of an object: `kubectl wait --for=condition=Ready` and Helm's --wait read it.
+	ConditionReady = "Ready"
+
+	// ReasonReady: all is as asked for; nothing to do.
+	ReasonReady = "Ready"
+	// ReasonInvalidSpec: the spec asks for something that cannot be done. Edit the field that the message names.
+	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonServerURLMissing: Rancher's setting server-url is empty or not a URL. Set it in Rancher's global settings.
+	ReasonServerURLMissing = "ServerURLMissing"
+	// ReasonAPIError: the Kubernetes API refused or failed; it is tried again by itself. If it stays, read the message:
+	// it is the API server's own.
+	ReasonAPIError = "APIError"
+)

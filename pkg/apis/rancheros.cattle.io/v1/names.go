@@ -1,0 +1,45 @@
+package v1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Labels, annotations, finalizers and Secret types of ours. They are stored in objects: never change one.
+const (
+	// LabelRegistration names, on a MachineInventory, the MachineRegistration of the same namespace that it came from.
+	LabelRegistration = "rancheros.cattle.io/registration"
+	// LabelMachineNamespace and LabelMachine name, on a ClusterRegistrationToken, the MachineInventory it was made for.
+	LabelMachineNamespace = "rancheros.cattle.io/machine-namespace"
+	// LabelMachine: see LabelMachineNamespace.
+	LabelMachine = "rancheros.cattle.io/machine"
+	// LabelImage names, on a Bundle and on what it brings, the ManagedOSImage that it comes from.
+	LabelImage = "rancheros.cattle.io/managed-os-image"
+
+	// AnnotationApplied holds the digest of what we last wrote to an object of another's kind.
+	AnnotationApplied = "rancheros.cattle.io/applied"
+
+	// FinalizerClusterToken holds back a MachineInventory until its ClusterRegistrationToken is gone.
+	FinalizerClusterToken = "rancheros.cattle.io/cluster-token"
+
+	// SecretTypeMachineToken is the type of a Secret, written by a user, that a machine without a TPM shares; key token.
+	SecretTypeMachineToken corev1.SecretType = "rancheros.cattle.io/token"
+	// SecretTypeRegistration is the type of the Secret that holds a MachineRegistration's token; key token.
+	SecretTypeRegistration corev1.SecretType = "rancheros.cattle.io/registration"
+	// SecretTypeCloudConfig is the type of the Secret that carries a ManagedOSImage's cloud-config; key cloud-config.
+	SecretTypeCloudConfig corev1.SecretType = "rancheros.cattle.io/cloud-config"
+
+	// SecretKeyToken is the key of the token in both kinds of token Secret.
+	SecretKeyToken = "token"
+	// MinMachineToken is the least length of a shared machine token, in bytes; shorter ones can be guessed.
+	MinMachineToken = 32
+)
+
+// OwnedBy makes an object of the same namespace go when its owner goes. It does not hold the owner's deletion back: that
+// would take a right on the owner's finalizers on clusters that ask for it.
+func OwnedBy(owner metav1.Object, kind string) metav1.OwnerReference {
+	controller := true
+	return metav1.OwnerReference{
+		APIVersion: SchemeGroupVersion.String(), Kind: kind, Name: owner.GetName(), UID: owner.GetUID(), Controller: &controller,
+	}
+}

@@ -1,0 +1,149 @@
+// Package clients holds one typed controller for each kind that the operator touches, all on shared informer caches.
+//
+// Most kinds share one factory. Secrets do not: a Rancher cluster holds tens of thousands, and caching them all would
+// cost memory and ask for trust that we do not need. Each kind of Secret that we follow has its own factory, whose
+// list and watch are narrowed by the API server to the type, or to the one name, that it is about.
+package clients
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rancher/lasso/pkg/cache"
+	"github.com/rancher/lasso/pkg/client"
+	"github.com/rancher/lasso/pkg/controller"
+	corev1controllers "github.com/rancher/wrangler/v3/pkg/generated/controllers/core/v1"
+	"github.com/rancher/wrangler/v3/pkg/schemes"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
+
+	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	fleetv1 "github.com/rancher/rancheros-operator/pkg/generated/controllers/fleet.cattle.io/v1alpha1"
+	managementv3 "github.com/rancher/rancheros-operator/pkg/generated/controllers/management.cattle.io/v3"
+	provisioningv1 "github.com/rancher/rancheros-operator/pkg/generated/controllers/provisioning.cattle.io/v1"
+	rancherosv1 "github.com/rancher/rancheros-operator/pkg/generated/controllers/rancheros.cattle.io/v1"
+)
+
+// Options are the few things that a deployment decides.
+type Options struct {
+	// Config reaches the API server.
+	Config *rest.Config
+	// TunnelSecretNamespace and TunnelSecretName name the Secret in which Rancher hands us the tunnel; empty without one.
+	TunnelSecretNamespace, TunnelSecretName string
+}
+
+// Clients are the typed controllers, by the API group of their kind.
+type Clients struct {
+	RancherOS    rancherosv1.Interface
+	Management   managementv3.Interface
+	Provisioning provisioningv1.Interface
+	Fleet        fleetv1.Interface
+	// Registrations, MachineTokens and CloudConfigs are the Secrets of our three types.
+	Registrations, MachineTokens, CloudConfigs corev1controllers.SecretController
+	// Tunnel is the one Secret that Rancher fills with the tunnel's address and token; nil without a tunnel.
+	Tunnel corev1controllers.SecretController
+	// Secrets reads and writes any Secret that our rights allow, uncached.
+	Secrets corev1controllers.SecretClient
+	// Events tells people what happened to an object.
+	Events record.EventRecorder
+
+	clients   client.SharedClientFactory
+	factories []controller.SharedControllerFactory
+	tunnel    controller.SharedControllerFactory
+}
+
+// New makes the clients. Nothing runs yet: add indexers (package index) and handlers, then Start.
+func New(ctx context.Context, options Options) (*Clients, error) {
+	shared, err := client.NewSharedClientFactory(options.Config, nil)
+	if err != nil {
+		return nil, fmt.Errorf("making clients: %w", err)
+	}
+	clients := &Clients{clients: shared}
+	factory := clients.addFactory(nil)
+	clients.RancherOS = rancherosv1.New(factory)
+	clients.Management = managementv3.New(factory)
+	clients.Provisioning = provisioningv1.New(factory)
+	clients.Fleet = fleetv1.New(factory)
+
+	clients.Registrations = clients.secretsOfType(v1.SecretTypeRegistration)
+	clients.MachineTokens = clients.secretsOfType(v1.SecretTypeMachineToken)
+	clients.CloudConfigs = clients.secretsOfType(v1.SecretTypeCloudConfig)
+	if options.TunnelSecretName != "" {
+		clients.tunnel = clients.addSecretFactory(fields.OneTermEqualSelector("metadata.name", options.TunnelSecretName), options.TunnelSecretNamespace)
+		clients.Tunnel = corev1controllers.New(clients.tunnel).Secret()
+	}
+	clients.Secrets = clients.Registrations
+	return clients, clients.addEvents(ctx, options.Config)
+}
+
+func (c *Clients) secretsOfType(kind corev1.SecretType) corev1controllers.SecretController {
+	return corev1controllers.New(c.addSecretFactory(fields.OneTermEqualSelector("type", string(kind)), metav1.NamespaceAll)).Secret()
+}
+
+func (c *Clients) addSecretFactory(selector fields.Selector, namespace string) controller.SharedControllerFactory {
+	return c.addFactory(&cache.SharedCacheFactoryOptions{
+		DefaultNamespace: namespace,
+		DefaultTweakList: func(list *metav1.ListOptions) { list.FieldSelector = selector.String() },
+	})
+}
+
+// addFactory makes a factory with caches of its own, on the connections that all factories share.
+func (c *Clients) addFactory(options *cache.SharedCacheFactoryOptions) controller.SharedControllerFactory {
+	factory := controller.NewSharedControllerFactory(cache.NewSharedCachedFactory(c.clients, options), nil)
+	c.factories = append(c.factories, factory)
+	return factory
+}
+
+func (c *Clients) addEvents(ctx context.Context, config *rest.Config) error {
+	client, err := typedcorev1.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("making client of Events: %w", err)
+	}
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.Events("")})
+	c.Events = broadcaster.NewRecorder(schemes.All, corev1.EventSource{Component: "rancheros-operator"})
+	return nil
+}
+
+// StartCaches fills the caches, and returns when they are filled or ctx ends. Every replica does this: registration is
+// served from them.
+func (c *Clients) StartCaches(ctx context.Context) error {
+	for _, factory := range c.factories {
+		if err := factory.SharedCacheFactory().Start(ctx); err != nil {
+			return fmt.Errorf("starting caches: %w", err)
+		}
+	}
+	for _, factory := range c.factories {
+		for kind, synced := range factory.SharedCacheFactory().WaitForCacheSync(ctx) {
+			if !synced {
+				return fmt.Errorf("filling the cache of %s: %w", kind, context.Cause(ctx))
+			}
+		}
+	}
+	return nil
+}
+
+// StartTunnel starts the handlers of the tunnel's Secret. Every replica has a tunnel of its own.
+func (c *Clients) StartTunnel(ctx context.Context) error {
+	if c.tunnel == nil {
+		return nil
+	}
+	if err := c.tunnel.Start(ctx, 1); err != nil {
+		return fmt.Errorf("starting the tunnel's handlers: %w", err)
+	}
+	return nil
+}
+
+// StartHandlers starts the workers of every handler that was added. Only the leader does this.
+func (c *Clients) StartHandlers(ctx context.Context, workers int) error {
+	for _, factory := range c.factories {
+		if err := factory.Start(ctx, workers); err != nil {
+			return fmt.Errorf("starting handlers: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,28 @@
+package inventory
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+)
+
+// emit tells of the assignment's turns, once each. Ready says the same in other words and stays silent, and so does a
+// machine that is new and has no cluster: its making was told by the registration.
+func (h *handler) emit(inventory *v1.MachineInventory, turned []metav1.Condition) {
+	for _, condition := range turned {
+		if condition.Type != v1.ConditionClusterAssigned || condition.Reason == v1.ReasonNoCluster {
+			continue
+		}
+		h.events.Event(inventory, severity(condition.Reason), condition.Reason, condition.Message)
+	}
+}
+
+// severity is Warning where somebody has to do something, and Normal where waiting is enough.
+func severity(reason string) string {
+	switch reason {
+	case v1.ReasonForeignToken, v1.ReasonAPIError, v1.ReasonRoleMissing, v1.ReasonClusterDeleting:
+		return corev1.EventTypeWarning
+	}
+	return corev1.EventTypeNormal
+}

@@ -1,0 +1,71 @@
+package inventory
+
+import (
+	"context"
+
+	provisioningv1 "github.com/rancher/rancher/pkg/apis/provisioning.cattle.io/v1"
+	"k8s.io/client-go/tools/record"
+
+	managementv3 "github.com/rancher/rancheros-operator/pkg/apis/management.cattle.io/v3"
+	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/clients"
+	managementcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/management.cattle.io/v3"
+	rancheroscontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/index"
+)
+
+// handlerName is stored nowhere, but shows in logs and metrics: keep it.
+const handlerName = "inventory"
+
+type handler struct {
+	inventories rancheroscontrollers.MachineInventoryController
+	tokens      managementcontrollers.ClusterRegistrationTokenController
+	indexes     *index.Indexes
+	events      record.EventRecorder
+}
+
+// Register adds the controller's handlers to the clients.
+func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes) {
+	h := &handler{
+		inventories: c.RancherOS.MachineInventory(),
+		tokens:      c.Management.ClusterRegistrationToken(),
+		indexes:     indexes,
+		events:      c.Events,
+	}
+	h.inventories.OnChange(ctx, handlerName, h.onChange)
+	c.Provisioning.Cluster().OnChange(ctx, handlerName, h.onCluster)
+	h.tokens.OnChange(ctx, handlerName, h.onToken)
+}
+
+// onCluster brings back the machines of a Cluster that appeared, changed or went.
+func (h *handler) onCluster(key string, cluster *provisioningv1.Cluster) (*provisioningv1.Cluster, error) {
+	namespace, name := index.SplitKey(key)
+	machines, err := h.indexes.InventoriesByCluster(namespace, name)
+	if err != nil {
+		return cluster, err
+	}
+	for _, machine := range machines {
+		h.inventories.Enqueue(machine.Namespace, machine.Name)
+	}
+	return cluster, nil
+}
+
+// onToken brings back the machine that a token was made for: Rancher has filled it in, or somebody deleted it.
+func (h *handler) onToken(key string, token *managementv3.ClusterRegistrationToken) (*managementv3.ClusterRegistrationToken, error) {
+	if token != nil {
+		if machine := token.Labels[v1.LabelMachine]; machine != "" {
+			h.inventories.Enqueue(token.Labels[v1.LabelMachineNamespace], machine)
+		}
+		return token, nil
+	}
+	// A deleted token's labels are gone, but its name tells.
+	_, name := index.SplitKey(key)
+	machines, err := h.indexes.InventoriesByTokenName(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, machine := range machines {
+		h.inventories.Enqueue(machine.Namespace, machine.Name)
+	}
+	return nil, nil
+}

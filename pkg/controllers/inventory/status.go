@@ -1,0 +1,89 @@
+package inventory
+
+import (
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/index"
+	"github.com/rancher/rancheros-operator/pkg/status"
+)
+
+// computeStatus puts the decision into the status of inventory, a copy, and returns the conditions that turned.
+func computeStatus(inventory *v1.MachineInventory, decided assignment, err error) []metav1.Condition {
+	into := &inventory.Status
+	into.ObservedGeneration = inventory.Generation
+	into.TPMHash = index.TPMHash(inventory)
+	hadToken := into.ClusterRegistrationTokenName != ""
+	if err == nil {
+		into.ClusterRegistrationTokenNamespace, into.ClusterRegistrationTokenName = "", ""
+		if decided.token != nil {
+			into.ClusterRegistrationTokenNamespace = decided.token.Namespace
+			into.ClusterRegistrationTokenName = decided.token.Name
+		}
+	}
+	assigned := clusterAssigned(inventory, decided, hadToken, err)
+	turned := status.Set(&into.Conditions, inventory.Generation, assigned, ready(assigned))
+	return turned
+}
+
+// ready is as clusterAssigned, but a machine without a cluster lacks nothing.
+func ready(assigned metav1.Condition) metav1.Condition {
+	switch assigned.Reason {
+	case v1.ReasonNoCluster, v1.ReasonReleased:
+		return status.True(v1.ConditionReady, assigned.Reason, assigned.Message)
+	}
+	assigned.Type = v1.ConditionReady
+	return assigned
+}
+
+func clusterAssigned(inventory *v1.MachineInventory, decided assignment, hadToken bool, err error) metav1.Condition {
+	const kind = v1.ConditionClusterAssigned
+	name, namespace := inventory.Spec.ClusterName, inventory.Namespace
+	var foreign *foreignTokenError
+	switch {
+	case errors.As(err, &foreign):
+		return status.False(kind, v1.ReasonForeignToken, fmt.Sprintf("%v; delete or rename it", foreign))
+	case err != nil:
+		return status.False(kind, v1.ReasonAPIError, fmt.Sprintf("%v; it is tried again", err))
+	case name == "":
+		return unassigned(inventory, hadToken)
+	case decided.cluster == nil:
+		return status.False(kind, v1.ReasonWaitingForCluster, fmt.Sprintf(
+			"there is no Cluster %s in namespace %s yet; the machine joins when it appears", name, namespace))
+	case decided.cluster.DeletionTimestamp != nil:
+		return status.False(kind, v1.ReasonClusterDeleting, fmt.Sprintf(
+			"Cluster %s is being deleted; assign another one, or wait until it is made again", name))
+	case decided.cluster.Status.ClusterName == "":
+		return status.False(kind, v1.ReasonWaitingForManagementCluster, fmt.Sprintf(
+			"Rancher has not given Cluster %s a management cluster yet; if it stays so, look at the Cluster's conditions", name))
+	case decided.token == nil || (decided.token.Status.Token == "" && decided.token.Status.TokenSecretName == ""):
+		return status.False(kind, v1.ReasonWaitingForToken, fmt.Sprintf(
+			"Rancher has not filled in the machine's token for Cluster %s yet; if it stays so, look at Rancher's logs", name))
+	case inventory.Spec.Config == nil || inventory.Spec.Config.Role == "":
+		return status.False(kind, v1.ReasonRoleMissing, fmt.Sprintf(
+			"the machine has no role in Cluster %s; set spec.config.role to server or agent", name))
+	}
+	return status.True(kind, v1.ReasonTokenReady, fmt.Sprintf(
+		"the machine joins Cluster %s as %s the next time it asks", name, inventory.Spec.Config.Role))
+}
+
+// unassigned tells a machine that was released from one that never had a cluster.
+func unassigned(inventory *v1.MachineInventory, hadToken bool) metav1.Condition {
+	const kind = v1.ConditionClusterAssigned
+	if before := findCondition(inventory, kind); hadToken || (before != nil && before.Reason == v1.ReasonReleased) {
+		return status.False(kind, v1.ReasonReleased, "released from its cluster, and its token deleted; set spec.clusterName to use the machine again")
+	}
+	return status.False(kind, v1.ReasonNoCluster, "not assigned to a cluster; set spec.clusterName and spec.config.role when it is to join one")
+}
+
+func findCondition(inventory *v1.MachineInventory, kind string) *metav1.Condition {
+	for i := range inventory.Status.Conditions {
+		if inventory.Status.Conditions[i].Type == kind {
+			return &inventory.Status.Conditions[i]
+		}
+	}
+	return nil
+}

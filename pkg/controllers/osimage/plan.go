@@ -1,0 +1,186 @@
+package osimage
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/distribution/reference"
+	upgradev1 "github.com/rancher/system-upgrade-controller/pkg/apis/upgrade.cattle.io/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/index"
+)
+
+const (
+	// upgradeCommand is what an OS image upgrades its node with.
+	upgradeCommand = "/usr/sbin/suc-upgrade"
+	// digestAnnotation names what, beside the version, makes system-upgrade-controller upgrade a node again.
+	digestAnnotation = "upgrade.cattle.io/digest"
+)
+
+// newPlan is the Plan that upgrades the nodes of one cluster.
+func newPlan(in input, image reference.Named, withCloudConfig bool) (*upgradev1.Plan, error) {
+	spec := in.image.Spec
+	if err := checkSelectors("nodeSelector", spec.NodeSelector); err != nil {
+		return nil, err
+	}
+	drain, err := newDrain(spec.Drain)
+	if err != nil {
+		return nil, err
+	}
+	window, err := newWindow(spec.Window)
+	if err != nil {
+		return nil, err
+	}
+	upgrade, err := upgradeContainer(in, image)
+	if err != nil {
+		return nil, err
+	}
+	prepare, err := newContainer(spec.Prepare, "prepare")
+	if err != nil {
+		return nil, err
+	}
+	name := index.ObjectName(in.image)
+	plan := &upgradev1.Plan{
+		TypeMeta: metav1.TypeMeta{APIVersion: upgradev1.SchemeGroupVersion.String(), Kind: "Plan"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: planNamespace,
+			Name:      name,
+			// Without it, another image under the same tag would upgrade nothing.
+			Annotations: map[string]string{digestAnnotation: "spec.upgrade.image"},
+		},
+		Spec: upgradev1.PlanSpec{
+			Concurrency:        valueOr(spec.Concurrency, 1),
+			Version:            planVersion(image),
+			NodeSelector:       nodeSelector(spec.NodeSelector),
+			ServiceAccountName: name,
+			// A node is upgraded whatever keeps ordinary workloads off it.
+			Tolerations:      []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+			Exclusive:        true,
+			Cordon:           valueOr(spec.Cordon, true),
+			Drain:            drain,
+			Window:           window,
+			Prepare:          prepare,
+			Upgrade:          upgrade,
+			ImagePullSecrets: slices.Clone(spec.ImagePullSecrets),
+		},
+	}
+	if withCloudConfig {
+		plan.Spec.Secrets = []upgradev1.SecretSpec{{Name: name, Path: cloudConfigPath}}
+	}
+	return plan, nil
+}
+
+// nodeSelector is {} for every node: to system-upgrade-controller an absent selector selects none.
+func nodeSelector(selector *metav1.LabelSelector) *metav1.LabelSelector {
+	if selector == nil {
+		return &metav1.LabelSelector{}
+	}
+	return selector.DeepCopy()
+}
+
+// newDrain is nil for no draining. Durations become what system-upgrade-controller takes: the timeout a string, since
+// a number there means nanoseconds, and the grace period whole seconds.
+func newDrain(drain *v1.DrainSpec) (*upgradev1.DrainSpec, error) {
+	if drain == nil {
+		return nil, nil
+	}
+	out := &upgradev1.DrainSpec{
+		DeleteLocalData:          drain.DeleteLocalData,
+		DeleteEmptydirData:       drain.DeleteEmptydirData,
+		IgnoreDaemonSets:         drain.IgnoreDaemonSets,
+		Force:                    drain.Force,
+		DisableEviction:          drain.DisableEviction,
+		SkipWaitForDeleteTimeout: drain.SkipWaitForDeleteTimeout,
+		PodSelector:              drain.PodSelector.DeepCopy(),
+	}
+	if err := checkSelectors("drain.podSelector", drain.PodSelector); err != nil {
+		return nil, err
+	}
+	if drain.Timeout != nil {
+		seconds, err := wholeSeconds(drain.Timeout, "drain.timeout")
+		if err != nil {
+			return nil, err
+		}
+		timeout := intstr.FromString((time.Duration(seconds) * time.Second).String())
+		out.Timeout = &timeout
+	}
+	if drain.GracePeriod != nil {
+		seconds, err := wholeSeconds(drain.GracePeriod, "drain.gracePeriod")
+		if err != nil {
+			return nil, err
+		}
+		out.GracePeriod = &seconds
+	}
+	return out, nil
+}
+
+// wholeSeconds reads a duration such as 5m, or a number of seconds; parts of a second count as one.
+func wholeSeconds(value *intstr.IntOrString, field string) (int32, error) {
+	if value.Type == intstr.Int {
+		return value.IntVal, nil
+	}
+	duration, err := time.ParseDuration(value.StrVal)
+	if err != nil || duration < 0 || duration.Seconds() > math.MaxInt32 {
+		return 0, refuse(v1.ReasonInvalidSpec, "%s %q is not a duration such as 5m or 300s; correct it", field, value.StrVal)
+	}
+	return int32(math.Ceil(duration.Seconds())), nil
+}
+
+func newWindow(window *v1.WindowSpec) (*upgradev1.TimeWindowSpec, error) {
+	if window == nil {
+		return nil, nil
+	}
+	out := &upgradev1.TimeWindowSpec{
+		Days:      slices.Clone(window.Days),
+		StartTime: window.StartTime,
+		EndTime:   window.EndTime,
+		TimeZone:  window.TimeZone,
+	}
+	if err := checkWindow(out); err != nil {
+		return nil, refuse(v1.ReasonInvalidSpec, "window cannot be read: %v; correct it", err)
+	}
+	return out, nil
+}
+
+func newServiceAccount(name string) *corev1.ServiceAccount {
+	return &corev1.ServiceAccount{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: planNamespace, Name: name},
+	}
+}
+
+// newClusterRole holds what cordoning and draining a node take, and nothing else.
+func newClusterRole(name string) *rbacv1.ClusterRole {
+	return &rbacv1.ClusterRole{
+		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRole"},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"get", "list", "watch", "patch", "update"}},
+			{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "delete"}},
+			{APIGroups: []string{""}, Resources: []string{"pods/eviction"}, Verbs: []string{"create"}},
+			{APIGroups: []string{"apps"}, Resources: []string{"daemonsets"}, Verbs: []string{"get", "list"}},
+		},
+	}
+}
+
+func newClusterRoleBinding(name string) *rbacv1.ClusterRoleBinding {
+	return &rbacv1.ClusterRoleBinding{
+		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRoleBinding"},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: planNamespace, Name: name}},
+	}
+}
+
+func valueOr[T any](value *T, otherwise T) T {
+	if value == nil {
+		return otherwise
+	}
+	return *value
+}

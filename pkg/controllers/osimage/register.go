@@ -1,0 +1,103 @@
+package osimage
+
+import (
+	"context"
+
+	fleetv1 "github.com/rancher/fleet/pkg/apis/fleet.cattle.io/v1alpha1"
+	corev1controllers "github.com/rancher/wrangler/v3/pkg/generated/controllers/core/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/tools/record"
+
+	managementv3 "github.com/rancher/rancheros-operator/pkg/apis/management.cattle.io/v3"
+	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/clients"
+	fleetcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/fleet.cattle.io/v1alpha1"
+	rancheroscontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/index"
+	"github.com/rancher/rancheros-operator/pkg/settings"
+)
+
+// handlerName is stored nowhere, but shows in logs and metrics: keep it.
+const handlerName = "osimage"
+
+type handler struct {
+	images   rancheroscontrollers.ManagedOSImageController
+	versions rancheroscontrollers.ManagedOSVersionCache
+	bundles  fleetcontrollers.BundleController
+	secrets  corev1controllers.SecretController
+	indexes  *index.Indexes
+	settings *settings.Settings
+	events   record.EventRecorder
+}
+
+// Register adds the controller's handlers to the clients.
+func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, settings *settings.Settings) {
+	h := &handler{
+		images:   c.RancherOS.ManagedOSImage(),
+		versions: c.RancherOS.ManagedOSVersion().Cache(),
+		bundles:  c.Fleet.Bundle(),
+		secrets:  c.CloudConfigs,
+		indexes:  indexes,
+		settings: settings,
+		events:   c.Events,
+	}
+	h.images.OnChange(ctx, handlerName, h.onChange)
+	c.RancherOS.ManagedOSVersion().OnChange(ctx, handlerName, h.onVersion)
+	h.bundles.OnChange(ctx, handlerName, h.onBundle)
+	h.secrets.OnChange(ctx, handlerName, h.onSecret)
+	c.Management.Setting().OnChange(ctx, handlerName, h.onSetting)
+}
+
+func (h *handler) onVersion(key string, version *v1.ManagedOSVersion) (*v1.ManagedOSVersion, error) {
+	namespace, name := index.SplitKey(key)
+	images, err := h.indexes.ImagesByVersion(namespace, name)
+	h.enqueue(images)
+	return version, err
+}
+
+func (h *handler) onBundle(key string, bundle *fleetv1.Bundle) (*fleetv1.Bundle, error) {
+	if bundle != nil {
+		h.enqueueOwner(bundle)
+		return bundle, nil
+	}
+	return nil, h.enqueueByObjectName(key)
+}
+
+func (h *handler) onSecret(key string, secret *corev1.Secret) (*corev1.Secret, error) {
+	if secret != nil {
+		h.enqueueOwner(secret)
+		return secret, nil
+	}
+	return nil, h.enqueueByObjectName(key)
+}
+
+func (h *handler) onSetting(key string, setting *managementv3.Setting) (*managementv3.Setting, error) {
+	if key != settings.SystemDefaultRegistry {
+		return setting, nil
+	}
+	images, err := h.images.Cache().List("", labels.Everything())
+	h.enqueue(images)
+	return setting, err
+}
+
+// enqueueByObjectName puts back what somebody deleted: the labels are gone, but the name tells.
+func (h *handler) enqueueByObjectName(key string) error {
+	namespace, name := index.SplitKey(key)
+	images, err := h.indexes.ImagesByObjectName(namespace, name)
+	h.enqueue(images)
+	return err
+}
+
+func (h *handler) enqueueOwner(object metav1.Object) {
+	if image := object.GetLabels()[v1.LabelImage]; image != "" {
+		h.images.Enqueue(object.GetNamespace(), image)
+	}
+}
+
+func (h *handler) enqueue(images []*v1.ManagedOSImage) {
+	for _, image := range images {
+		h.images.Enqueue(image.Namespace, image.Name)
+	}
+}

@@ -1,0 +1,88 @@
+package registration
+
+import (
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/index"
+	"github.com/rancher/rancheros-operator/pkg/settings"
+	"github.com/rancher/rancheros-operator/pkg/status"
+)
+
+func (h *handler) onChange(_ string, registration *v1.MachineRegistration) (*v1.MachineRegistration, error) {
+	if registration == nil || registration.DeletionTimestamp != nil {
+		return registration, nil
+	}
+	observed, err := h.observe(registration)
+	desired := registration.DeepCopy()
+	turned := computeStatus(desired, observed)
+	written, writeErr := status.Write(h.registrations, registration, desired)
+	if writeErr == nil {
+		h.emit(registration, turned)
+	}
+	return written, errors.Join(err, writeErr)
+}
+
+// observed is what the status is computed from.
+type observed struct {
+	serverURL    string
+	serverURLErr error
+	token        string
+	tokenErr     error
+	machines     int
+}
+
+// observe gathers, and makes the token when there is none.
+func (h *handler) observe(registration *v1.MachineRegistration) (observed, error) {
+	var seen observed
+	seen.serverURL, seen.serverURLErr = h.settings.ServerURL()
+	secret, err := h.tokenSecret(registration)
+	if err != nil {
+		seen.tokenErr = err
+	} else {
+		seen.token = string(secret.Data[v1.SecretKeyToken])
+	}
+	machines, countErr := h.indexes.InventoriesByRegistration(registration.Namespace, registration.Name)
+	seen.machines = count(machines)
+	// A missing server-url is not worth a retry: the Setting's change brings us back.
+	if errors.Is(seen.serverURLErr, settings.ErrServerURL) {
+		return seen, errors.Join(err, countErr)
+	}
+	return seen, errors.Join(err, countErr, seen.serverURLErr)
+}
+
+// tokenSecret is the registration's Secret, made when it is missing. A token, once made, is never made anew by itself:
+// media with the old one may be anywhere.
+func (h *handler) tokenSecret(registration *v1.MachineRegistration) (*corev1.Secret, error) {
+	name := index.TokenSecretName(registration.Name)
+	secret, err := h.secretCache.Get(registration.Namespace, name)
+	if apierrors.IsNotFound(err) {
+		if secret, err = newTokenSecret(registration); err != nil {
+			return nil, err
+		}
+		secret, err = h.secrets.Create(secret)
+		if apierrors.IsAlreadyExists(err) {
+			// The cache lags, or the Secret is of another type and so not in it.
+			secret, err = h.secrets.Get(registration.Namespace, name, metav1.GetOptions{})
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("getting the token's Secret: %w", err)
+	}
+	return secret, checkTokenSecret(registration, secret)
+}
+
+func count(machines []*v1.MachineInventory) int {
+	n := 0
+	for _, machine := range machines {
+		if machine.DeletionTimestamp == nil {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,59 @@
+package registration
+
+import (
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/cloudconfig"
+	"github.com/rancher/rancheros-operator/pkg/index"
+	"github.com/rancher/rancheros-operator/pkg/settings"
+	"github.com/rancher/rancheros-operator/pkg/status"
+)
+
+// registrationPath is where registration/server serves it; see registration/protocol.
+const registrationPath = "/v1-rancheros/registration/"
+
+// computeStatus puts what was seen into the status of registration, a copy, and returns the conditions that turned.
+func computeStatus(registration *v1.MachineRegistration, seen observed) []metav1.Condition {
+	into := &registration.Status
+	into.ObservedGeneration = registration.Generation
+	into.Machines = seen.machines
+	into.TokenSecretName = index.TokenSecretName(registration.Name)
+	into.RegistrationToken = seen.token
+	into.RegistrationURL = ""
+	if seen.token != "" && seen.serverURLErr == nil {
+		into.RegistrationURL = seen.serverURL + registrationPath + seen.token
+	}
+	return status.Set(&into.Conditions, registration.Generation, ready(registration, seen))
+}
+
+// ready tells whether machines can register.
+func ready(registration *v1.MachineRegistration, seen observed) metav1.Condition {
+	var secretErr *secretError
+	switch {
+	case errors.As(seen.tokenErr, &secretErr):
+		return status.False(v1.ConditionReady, v1.ReasonTokenSecretInvalid, secretErr.message)
+	case seen.tokenErr != nil:
+		return status.False(v1.ConditionReady, v1.ReasonAPIError, fmt.Sprintf("%v; it is tried again", seen.tokenErr))
+	case errors.Is(seen.serverURLErr, settings.ErrServerURL):
+		return status.False(v1.ConditionReady, v1.ReasonServerURLMissing, fmt.Sprintf("%v; set it in Rancher's global settings", seen.serverURLErr))
+	case seen.serverURLErr != nil:
+		return status.False(v1.ConditionReady, v1.ReasonAPIError, fmt.Sprintf("%v; it is tried again", seen.serverURLErr))
+	}
+	if err := checkCloudConfig(registration); err != nil {
+		return status.False(v1.ConditionReady, v1.ReasonCloudConfigConflict, err.Error())
+	}
+	return status.True(v1.ConditionReady, v1.ReasonReady, "machines can register at the URL in status.registrationURL")
+}
+
+// checkCloudConfig tries what the server will do for each machine.
+func checkCloudConfig(registration *v1.MachineRegistration) error {
+	if registration.Spec.CloudConfig == nil {
+		return nil
+	}
+	_, err := cloudconfig.Machine(registration.Spec.CloudConfig.Raw, cloudconfig.Answer{})
+	return err
+}

@@ -1,0 +1,277 @@
+// Package index holds every secondary index on the informer caches, each with its typed lookup.
+//
+// An index answers "which objects have this" without a scan, so that no request and no reconcile gets slower as the
+// fleet grows. Indexers must be added before the caches start, hence all of them in one place, in Add.
+//
+// What a lookup returns lies in the cache and is shared: never change it, DeepCopy first.
+package index
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	provisioningv1 "github.com/rancher/rancher/pkg/apis/provisioning.cattle.io/v1"
+	corev1controllers "github.com/rancher/wrangler/v3/pkg/generated/controllers/core/v1"
+	"github.com/rancher/wrangler/v3/pkg/generic"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	managementv3 "github.com/rancher/rancheros-operator/pkg/apis/management.cattle.io/v3"
+	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/clients"
+	managementcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/management.cattle.io/v3"
+	provisioningcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/provisioning.cattle.io/v1"
+	rancheroscontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/rancheros.cattle.io/v1"
+)
+
+const (
+	byToken        = "rancheros.cattle.io/by-token"
+	byTPMDigest    = "rancheros.cattle.io/by-tpm-digest"
+	byTPMHash      = "rancheros.cattle.io/by-tpm-hash"
+	byCluster      = "rancheros.cattle.io/by-cluster"
+	byTokenSecret  = "rancheros.cattle.io/by-token-secret"
+	byRegistration = "rancheros.cattle.io/by-registration"
+	byMachine      = "rancheros.cattle.io/by-machine"
+	byTokenName    = "rancheros.cattle.io/by-token-name"
+	byObjectName   = "rancheros.cattle.io/by-object-name"
+	byVersion      = "rancheros.cattle.io/by-version"
+)
+
+// Indexes looks objects up in the caches.
+type Indexes struct {
+	registrations       rancheroscontrollers.MachineRegistrationCache
+	registrationSecrets corev1controllers.SecretCache
+	machineTokens       corev1controllers.SecretCache
+	inventories         rancheroscontrollers.MachineInventoryCache
+	images              rancheroscontrollers.ManagedOSImageCache
+	clusters            provisioningcontrollers.ClusterCache
+	clusterTokens       managementcontrollers.ClusterRegistrationTokenCache
+}
+
+// Add adds every index to the caches of the clients, which must not have been started.
+func Add(c *clients.Clients) *Indexes {
+	indexes := &Indexes{
+		registrations:       c.RancherOS.MachineRegistration().Cache(),
+		registrationSecrets: c.Registrations.Cache(),
+		machineTokens:       c.MachineTokens.Cache(),
+		inventories:         c.RancherOS.MachineInventory().Cache(),
+		images:              c.RancherOS.ManagedOSImage().Cache(),
+		clusters:            c.Provisioning.Cluster().Cache(),
+		clusterTokens:       c.Management.ClusterRegistrationToken().Cache(),
+	}
+	indexes.registrationSecrets.AddIndexer(byToken, secretByToken)
+	indexes.machineTokens.AddIndexer(byToken, secretByToken)
+	indexes.inventories.AddIndexer(byTPMHash, inventoryByTPMHash)
+	indexes.inventories.AddIndexer(byTPMDigest, inventoryByTPMDigest)
+	indexes.inventories.AddIndexer(byCluster, inventoryByCluster)
+	indexes.inventories.AddIndexer(byTokenSecret, inventoryByTokenSecret)
+	indexes.inventories.AddIndexer(byRegistration, inventoryByRegistration)
+	indexes.inventories.AddIndexer(byTokenName, inventoryByTokenName)
+	indexes.clusterTokens.AddIndexer(byMachine, clusterTokenByMachine)
+	indexes.images.AddIndexer(byVersion, imageByVersion)
+	indexes.images.AddIndexer(byObjectName, imageByObjectName)
+	return indexes
+}
+
+func secretByToken(secret *corev1.Secret) ([]string, error) {
+	token := secret.Data[v1.SecretKeyToken]
+	if len(token) == 0 {
+		return nil, nil
+	}
+	return []string{digest(token)}, nil
+}
+
+func inventoryByTPMHash(inventory *v1.MachineInventory) ([]string, error) {
+	return present(TPMHash(inventory)), nil
+}
+
+func inventoryByTPMDigest(inventory *v1.MachineInventory) ([]string, error) {
+	hash := TPMHash(inventory)
+	if hash == "" {
+		return nil, nil
+	}
+	return []string{digest([]byte(hash))}, nil
+}
+
+func inventoryByCluster(inventory *v1.MachineInventory) ([]string, error) {
+	if inventory.Spec.ClusterName == "" {
+		return nil, nil
+	}
+	return []string{key(inventory.Namespace, inventory.Spec.ClusterName)}, nil
+}
+
+func inventoryByTokenSecret(inventory *v1.MachineInventory) ([]string, error) {
+	if inventory.Spec.MachineTokenSecretName == "" {
+		return nil, nil
+	}
+	return []string{key(inventory.Namespace, inventory.Spec.MachineTokenSecretName)}, nil
+}
+
+func inventoryByRegistration(inventory *v1.MachineInventory) ([]string, error) {
+	registration := inventory.Labels[v1.LabelRegistration]
+	if registration == "" {
+		return nil, nil
+	}
+	return []string{key(inventory.Namespace, registration)}, nil
+}
+
+func inventoryByTokenName(inventory *v1.MachineInventory) ([]string, error) {
+	return []string{ClusterTokenName(inventory)}, nil
+}
+
+func clusterTokenByMachine(token *managementv3.ClusterRegistrationToken) ([]string, error) {
+	if token.Labels[v1.LabelMachine] == "" {
+		return nil, nil
+	}
+	return []string{key(token.Labels[v1.LabelMachineNamespace], token.Labels[v1.LabelMachine])}, nil
+}
+
+func imageByVersion(image *v1.ManagedOSImage) ([]string, error) {
+	if image.Spec.ManagedOSVersionName == "" {
+		return nil, nil
+	}
+	return []string{key(image.Namespace, image.Spec.ManagedOSVersionName)}, nil
+}
+
+func imageByObjectName(image *v1.ManagedOSImage) ([]string, error) {
+	return []string{key(image.Namespace, BundleName(image)), key(image.Namespace, ObjectName(image))}, nil
+}
+
+// RegistrationsByToken are the registrations whose URL ends in token: one, unless somebody copied a Secret.
+func (i *Indexes) RegistrationsByToken(token string) ([]*v1.MachineRegistration, error) {
+	secrets, err := lookup(i.registrationSecrets, byToken, digest([]byte(token)))
+	if err != nil {
+		return nil, err
+	}
+	var registrations []*v1.MachineRegistration
+	for _, secret := range secrets {
+		if _, registration, ours := RegistrationOfSecret(key(secret.Namespace, secret.Name)); !ours || registration != secret.Labels[v1.LabelRegistration] {
+			continue
+		}
+		registration, err := i.registrations.Get(secret.Namespace, secret.Labels[v1.LabelRegistration])
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("looking up registration: %w", err)
+		}
+		registrations = append(registrations, registration)
+	}
+	return registrations, nil
+}
+
+// InventoriesByTPMHash are the machines with that TPM, in every namespace.
+func (i *Indexes) InventoriesByTPMHash(hash string) ([]*v1.MachineInventory, error) {
+	return lookup(i.inventories, byTPMHash, hash)
+}
+
+// InventoriesByTPMDigest are the machines the SHA-256 of whose TPM hash, as text, is the given one.
+func (i *Indexes) InventoriesByTPMDigest(sum [sha256.Size]byte) ([]*v1.MachineInventory, error) {
+	return lookup(i.inventories, byTPMDigest, hex.EncodeToString(sum[:]))
+}
+
+// InventoriesByCluster are the machines assigned to the provisioning Cluster of that name.
+func (i *Indexes) InventoriesByCluster(namespace, cluster string) ([]*v1.MachineInventory, error) {
+	return lookup(i.inventories, byCluster, key(namespace, cluster))
+}
+
+// InventoriesByRegistration are the machines that came from the registration.
+func (i *Indexes) InventoriesByRegistration(namespace, registration string) ([]*v1.MachineInventory, error) {
+	return lookup(i.inventories, byRegistration, key(namespace, registration))
+}
+
+// InventoriesByTokenSecret are the machines that share the token in the Secret.
+func (i *Indexes) InventoriesByTokenSecret(namespace, secret string) ([]*v1.MachineInventory, error) {
+	return lookup(i.inventories, byTokenSecret, key(namespace, secret))
+}
+
+// MachineTokensByToken are the shared-secret Secrets whose token is the given one.
+func (i *Indexes) MachineTokensByToken(token []byte) ([]*corev1.Secret, error) {
+	return lookup(i.machineTokens, byToken, digest(token))
+}
+
+// MachineTokensByDigest are the shared-secret Secrets the SHA-256 of whose token is the given one.
+func (i *Indexes) MachineTokensByDigest(sum [sha256.Size]byte) ([]*corev1.Secret, error) {
+	return lookup(i.machineTokens, byToken, hex.EncodeToString(sum[:]))
+}
+
+// InventoriesByTokenName are the machines whose ClusterRegistrationToken has that name.
+func (i *Indexes) InventoriesByTokenName(name string) ([]*v1.MachineInventory, error) {
+	return lookup(i.inventories, byTokenName, name)
+}
+
+// ClusterTokensByMachine are the ClusterRegistrationTokens made for the machine, in every cluster.
+func (i *Indexes) ClusterTokensByMachine(namespace, machine string) ([]*managementv3.ClusterRegistrationToken, error) {
+	return lookup(i.clusterTokens, byMachine, key(namespace, machine))
+}
+
+// ImagesByVersion are the ManagedOSImages that name the ManagedOSVersion.
+func (i *Indexes) ImagesByVersion(namespace, version string) ([]*v1.ManagedOSImage, error) {
+	return lookup(i.images, byVersion, key(namespace, version))
+}
+
+// ImagesByObjectName are the images whose Bundle, or cloud-config Secret, has that name.
+func (i *Indexes) ImagesByObjectName(namespace, name string) ([]*v1.ManagedOSImage, error) {
+	return lookup(i.images, byObjectName, key(namespace, name))
+}
+
+// Cluster is the provisioning Cluster of that name; nil when there is none.
+func (i *Indexes) Cluster(namespace, name string) (*provisioningv1.Cluster, error) {
+	cluster, err := i.clusters.Get(namespace, name)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking up cluster: %w", err)
+	}
+	return cluster, nil
+}
+
+// ClusterTokenOf is the ClusterRegistrationToken made for the machine in the cluster that it is assigned to now; nil
+// while there is none. It is found by what the spec says, never by what a status remembers.
+func (i *Indexes) ClusterTokenOf(inventory *v1.MachineInventory) (*managementv3.ClusterRegistrationToken, error) {
+	if inventory.Spec.ClusterName == "" {
+		return nil, nil
+	}
+	cluster, err := i.Cluster(inventory.Namespace, inventory.Spec.ClusterName)
+	if err != nil || cluster == nil || cluster.Status.ClusterName == "" {
+		return nil, err
+	}
+	tokens, err := i.ClusterTokensByMachine(inventory.Namespace, inventory.Name)
+	if err != nil {
+		return nil, err
+	}
+	for _, token := range tokens {
+		if token.Namespace == cluster.Status.ClusterName && token.Spec.ClusterName == cluster.Status.ClusterName &&
+			token.DeletionTimestamp == nil {
+			return token, nil
+		}
+	}
+	return nil, nil
+}
+
+func lookup[T generic.RuntimeMetaObject](cache generic.CacheInterface[T], name, value string) ([]T, error) {
+	objects, err := cache.GetByIndex(name, value)
+	if err != nil {
+		return nil, fmt.Errorf("looking up %s: %w", name, err)
+	}
+	return objects, nil
+}
+
+func key(namespace, name string) string {
+	return namespace + "/" + name
+}
+
+func present(value string) []string {
+	if value == "" {
+		return nil
+	}
+	return []string{value}
+}
+
+// digest keeps tokens themselves out of the index, and so out of memory dumps and logs of it.
+func digest(token []byte) string {
+	sum := sha256.Sum256(token)
+	return hex.EncodeToString(sum[:])
+}

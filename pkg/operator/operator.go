@@ -1,0 +1,109 @@
+package operator
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rancher/rancheros-operator/pkg/clients"
+	"github.com/rancher/rancheros-operator/pkg/controllers"
+	"github.com/rancher/rancheros-operator/pkg/index"
+	"github.com/rancher/rancheros-operator/pkg/registration/server"
+	"github.com/rancher/rancheros-operator/pkg/settings"
+	"github.com/rancher/rancheros-operator/pkg/version"
+)
+
+// Run runs the operator until ctx ends or something fails for good.
+func Run(ctx context.Context, options Options) error {
+	config, err := options.restConfig()
+	if err != nil {
+		return err
+	}
+	logrus.Infof("rancheros-operator %s", version.Get().String())
+	group, ctx := errgroup.WithContext(ctx)
+
+	c, err := clients.New(ctx, clients.Options{
+		Config:                config,
+		TunnelSecretNamespace: options.TunnelSecretNamespace,
+		TunnelSecretName:      options.TunnelSecretName,
+	})
+	if err != nil {
+		return err
+	}
+	indexes := index.Add(c)
+	rancher := settings.New(c.Management.Setting().Cache())
+	health, err := listenHealth(options.HealthAddr)
+	if err != nil {
+		return err
+	}
+	group.Go(func() error { return health.serve(ctx) })
+
+	group.Go(func() error {
+		logrus.Info("filling caches")
+		if err := c.StartCaches(ctx); err != nil {
+			return endedOr(ctx, err)
+		}
+		registration := server.New(server.Options{
+			Indexes:     indexes,
+			Settings:    rancher,
+			Inventories: c.RancherOS.MachineInventory(),
+			Secrets:     c.Secrets,
+			Events:      c.Events,
+			MaxInFlight: options.MaxInFlight,
+		})
+		if err := serve(ctx, group, options, c, registration); err != nil {
+			return err
+		}
+		health.ready()
+		logrus.Info("ready")
+		return lead(ctx, options, config, func(ctx context.Context) error {
+			controllers.Register(ctx, c, indexes, rancher)
+			return c.StartHandlers(ctx, options.Workers)
+		})
+	})
+	return endedOr(ctx, group.Wait())
+}
+
+// serve answers machines on the listener and through the tunnel, whichever is asked for.
+func serve(ctx context.Context, group *errgroup.Group, options Options, c *clients.Clients, registration *server.Server) error {
+	if options.ListenAddr != "" {
+		certificates, err := certificates(options)
+		if err != nil {
+			return err
+		}
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", options.ListenAddr)
+		if err != nil {
+			return fmt.Errorf("listening: %w", err)
+		}
+		logrus.Infof("answering machines on %s", listener.Addr())
+		group.Go(func() error { return registration.Serve(ctx, listener, certificates) })
+	}
+	if options.TunnelSecretName != "" {
+		server.NewTunnel(ctx, c.Tunnel, registration, c.Events)
+		return c.StartTunnel(ctx)
+	}
+	return nil
+}
+
+func certificates(options Options) (*tls.Config, error) {
+	if options.TLSCertFile == "" {
+		return nil, nil
+	}
+	certificate, err := tls.LoadX509KeyPair(options.TLSCertFile, options.TLSKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading --tls-cert-file and --tls-key-file: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, nil
+}
+
+// endedOr turns the errors of being stopped into nil.
+func endedOr(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && context.Cause(ctx) == context.Canceled {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,124 @@
+package operator
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Options are what a deployment decides; cmd/rancheros-operator documents each. Durations are Go durations.
+type Options struct {
+	// Kubeconfig is a file; empty means the pod's own ServiceAccount.
+	Kubeconfig string
+	// Namespace holds the lease.
+	Namespace string
+	// TunnelSecretNamespace and TunnelSecretName name the Secret that Rancher fills; an empty name means no tunnel.
+	TunnelSecretNamespace, TunnelSecretName string
+	// ListenAddr and HealthAddr are host:port; empty means not to listen.
+	ListenAddr, HealthAddr string
+	// TLSCertFile and TLSKeyFile make the listener speak TLS; both or neither.
+	TLSCertFile, TLSKeyFile string
+	// LeaderElect is false for a replica that knows that it is alone.
+	LeaderElect bool
+	// LeaseDuration > RenewDeadline > RetryPeriod, as in Kubernetes' own components.
+	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
+	// QPS and Burst bound our requests to the API server, per second.
+	QPS, Burst int
+	// Workers is how many objects of a kind are reconciled at the same time.
+	Workers int
+	// MaxInFlight is how many machines are answered at the same time.
+	MaxInFlight int
+}
+
+// Validate reports everything that is wrong, each with the flag that it is about.
+func (o *Options) Validate() error {
+	return errors.Join(
+		o.validateAddresses(),
+		o.validateTLS(),
+		o.validateLease(),
+		between("qps", o.QPS, 1, 10000),
+		between("burst", o.Burst, o.QPS, 20000),
+		between("workers", o.Workers, 1, 100),
+		between("max-in-flight", o.MaxInFlight, 1, 65536),
+		o.validateNames(),
+	)
+}
+
+func between(flag string, value, least, most int) error {
+	if value < least || value > most {
+		return fmt.Errorf("--%s must be from %d to %d, not %d", flag, least, most, value)
+	}
+	return nil
+}
+
+func (o *Options) validateNames() error {
+	var errs []error
+	if o.LeaderElect && o.Namespace == "" {
+		errs = append(errs, errors.New("--namespace must name the namespace of the lease, or --leader-elect=false be given"))
+	}
+	if o.TunnelSecretName != "" && o.TunnelSecretNamespace == "" {
+		errs = append(errs, errors.New("--tunnel-secret-namespace must be given with --tunnel-secret-name"))
+	}
+	if o.Kubeconfig != "" {
+		if info, err := os.Stat(o.Kubeconfig); err != nil || info.IsDir() {
+			errs = append(errs, fmt.Errorf("--kubeconfig must be a file that can be read, and %q is not", o.Kubeconfig))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (o *Options) validateAddresses() error {
+	var errs []error
+	for flag, address := range map[string]string{"listen-addr": o.ListenAddr, "health-addr": o.HealthAddr} {
+		if address == "" {
+			continue
+		}
+		_, port, err := net.SplitHostPort(address)
+		number, portErr := strconv.Atoi(port)
+		if err != nil || portErr != nil || number < 0 || number > 65535 {
+			errs = append(errs, fmt.Errorf("--%s must be host:port or :port, not %q", flag, address))
+		}
+	}
+	if o.ListenAddr == "" && o.TunnelSecretName == "" {
+		errs = append(errs, errors.New("--listen-addr or --tunnel-secret-name must be given: without both no machine can reach the operator"))
+	}
+	if o.ListenAddr != "" && o.ListenAddr == o.HealthAddr {
+		errs = append(errs, errors.New("--health-addr must differ from --listen-addr"))
+	}
+	return errors.Join(errs...)
+}
+
+func (o *Options) validateTLS() error {
+	if (o.TLSCertFile == "") != (o.TLSKeyFile == "") {
+		return errors.New("--tls-cert-file and --tls-key-file must be given together")
+	}
+	return nil
+}
+
+func (o *Options) validateLease() error {
+	if !o.LeaderElect {
+		return nil
+	}
+	if o.RetryPeriod < time.Second || o.RenewDeadline <= o.RetryPeriod || o.LeaseDuration <= o.RenewDeadline || o.LeaseDuration > 5*time.Minute {
+		return fmt.Errorf("--lease-duration > --renew-deadline > --retry-period >= 1s must hold, and the lease be at most 5m; not %s, %s, %s",
+			o.LeaseDuration, o.RenewDeadline, o.RetryPeriod)
+	}
+	return nil
+}
+
+// restConfig reaches the API server.
+func (o *Options) restConfig() (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading kubeconfig: %w", err)
+	}
+	config.QPS, config.Burst = float32(o.QPS), o.Burst
+	config.UserAgent = "rancheros-operator"
+	return config, nil
+}

@@ -1,0 +1,73 @@
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/rancher/rancheros-operator/pkg/registration/attestation"
+	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
+)
+
+// TPMToken is the shared token of machines that have none: they prove themselves by their TPM.
+const TPMToken = "tpm://"
+
+// InventoryRequest is one machine that asks for its role.
+type InventoryRequest struct {
+	// Endpoint is Rancher's address and the CA to trust.
+	Endpoint Endpoint
+	// Token is TPMToken, or the machine's shared token.
+	Token string
+	// Prover is needed with TPMToken only.
+	Prover attestation.Prover
+}
+
+// Inventory asks what the machine is to become. The error is a *Failure; CauseNotYet means that the machine is known and has no cluster.
+func Inventory(ctx context.Context, request InventoryRequest) (*protocol.InventoryAnswer, error) {
+	answer, err := inventory(ctx, &request)
+	if err != nil {
+		return nil, Explain(err, request.Endpoint.host())
+	}
+	return answer, nil
+}
+
+func inventory(ctx context.Context, request *InventoryRequest) (*protocol.InventoryAnswer, error) {
+	data, err := askInventory(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := protocol.ParseInventoryAnswer(data)
+	if err != nil {
+		return nil, err
+	}
+	if answer.Token == "" || answer.Role == "" {
+		// Servers of old answer a machine that waits for its cluster with what they know so far.
+		return nil, &protocol.Error{Code: protocol.CodeNotAssigned, Message: "this machine has no role or no cluster token yet"}
+	}
+	return answer, nil
+}
+
+func askInventory(ctx context.Context, request *InventoryRequest) ([]byte, error) {
+	target, err := request.Endpoint.path(protocol.PathInventory)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case request.Token == "":
+		return nil, badConfig("no machine token is given", "set rancherd.token to tpm:// or to the machine's shared token")
+	case request.Token == TPMToken && request.Prover == nil:
+		return nil, badConfig("the token is tpm:// and no TPM is open", "")
+	case request.Token == TPMToken:
+		return exchange(ctx, &request.Endpoint, target, request.Prover, http.Header{})
+	}
+	get, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	get.Header.Set(protocol.HeaderAuthorization, protocol.SharedTokenAuthorization(request.Token))
+	config, err := request.Endpoint.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	body, _, err := request.Endpoint.get(get, config)
+	return body, err
+}

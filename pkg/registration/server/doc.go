@@ -1,0 +1,14 @@
+// Package server is the operator's half of the registration conversation; package protocol describes the messages.
+//
+//	GET|WS /v1-rancheros/registration/<token>   sample cloud-config, or the TPM exchange        registration.go
+//	GET|WS /v1-rancheros/inventory              role and cluster token of an assigned machine   inventory.go
+//	GET    /v1-rancheros/cacerts                Rancher's CA                                    cacerts.go
+//
+// Everything is answered from the informers' caches, on every replica. A registration costs one write, the inventory's
+// creation under a name that follows from the machine's identity; a machine that is known costs none. Success is sent
+// when the object is committed, and never before.
+//
+// The same handler is served twice: through Rancher's tunnel (tunnel.go), and on a listener of our own (listener.go).
+// Who is asking is decided by the proof in the request alone: headers that proxies add, and the identity that Rancher
+// attaches to the caller, are not looked at.
+package server
