@@ -55,6 +55,7 @@ require (
 	github.com/go-openapi/swag/yamlutils v0.26.0 // indirect
 	github.com/gobuffalo/flect v1.0.3 // indirect
 	github.com/google/gnostic-models v0.7.1 // indirect
+	github.com/google/go-cmp v0.7.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.27.7 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
@@ -124,6 +125,7 @@ require (
 	k8s.io/apimachinery v0.36.3
 	k8s.io/client-go v12.0.0+incompatible
 	k8s.io/code-generator v0.36.3 // indirect
+	pgregory.net/rapid v1.3.0
 )
 
 replace k8s.io/client-go => k8s.io/client-go v0.36.3

@@ -171,6 +171,12 @@ func (j *joining) install(ctx context.Context, answer *protocol.InventoryAnswer)
 		return err
 	}
 	j.out.progress("This machine's cluster is ready for it (role %s).", answer.Role)
+	if len(j.endpoint.CA) > 0 && j.cli.String(flagCAFile) == "" {
+		// It may have been learnt just now, and the printed command names it.
+		if err := j.store.SaveCA(j.endpoint.CA); err != nil {
+			return err
+		}
+	}
 	if j.cli.Bool(flagDryRun) {
 		j.out.result("%s", j.command(arguments))
 		return nil

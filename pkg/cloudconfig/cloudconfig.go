@@ -11,7 +11,12 @@ package cloudconfig
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -62,7 +67,7 @@ func Machine(config []byte, answer Answer) ([]byte, error) {
 	if err := put(merged, true, "rancheros", "install", "automatic"); err != nil {
 		return nil, err
 	}
-	if _, given := merged["hostname"]; !given && answer.Hostname != "" {
+	if merged["hostname"] == nil && answer.Hostname != "" {
 		merged["hostname"] = answer.Hostname
 	}
 	return json.Marshal(merged)
@@ -78,23 +83,27 @@ func Upgrade(config []byte) ([]byte, error) {
 }
 
 func decode(config []byte) (map[string]any, error) {
-	decoded := map[string]any{}
 	if len(config) == 0 {
-		return decoded, nil
+		return map[string]any{}, nil
 	}
 	// json.Number keeps large integers exact.
 	decoder := json.NewDecoder(bytes.NewReader(config))
 	decoder.UseNumber()
+	var decoded any
 	if err := decoder.Decode(&decoded); err != nil {
-		return nil, fmt.Errorf("cloudConfig must be a map: %w", err)
+		return nil, fmt.Errorf("reading cloudConfig: %w", err)
 	}
-	if decoded == nil {
+	switch decoded := decoded.(type) {
+	case nil:
 		return map[string]any{}, nil
+	case map[string]any:
+		if deeper(decoded, maxDepth) {
+			return nil, fmt.Errorf("cloudConfig must not nest deeper than %d levels", maxDepth)
+		}
+		return decoded, nil
+	default:
+		return nil, fmt.Errorf("cloudConfig must be a map, but is %s", kindOf(decoded))
 	}
-	if deeper(decoded, maxDepth) {
-		return nil, fmt.Errorf("cloudConfig must not nest deeper than %d levels", maxDepth)
-	}
-	return decoded, nil
 }
 
 func deeper(value any, levels int) bool {
@@ -154,37 +163,64 @@ func kindOf(value any) string {
 
 // encodeYAML writes with four spaces and sorted keys; strings that YAML would read as something else are quoted.
 func encodeYAML(config map[string]any) ([]byte, error) {
+	document, err := asNode(config)
+	if err != nil {
+		return nil, fmt.Errorf("encoding cloud-config: %w", err)
+	}
 	var out bytes.Buffer
 	out.WriteString(header)
 	encoder := yaml.NewEncoder(&out)
 	encoder.SetIndent(4)
-	if err := encoder.Encode(numbers(config)); err != nil {
-		return nil, fmt.Errorf("encoding cloud-config: %w", err)
-	}
-	if err := encoder.Close(); err != nil {
+	if err := errors.Join(encoder.Encode(document), encoder.Close()); err != nil {
 		return nil, fmt.Errorf("encoding cloud-config: %w", err)
 	}
 	return out.Bytes(), nil
 }
 
-// numbers turns json.Number, a string to the YAML encoder, into a plain YAML number.
-func numbers(value any) any {
+// asNode leaves the style of most values to the encoder. A json.Number, which it would take for a string, is written as it
+// stands.
+func asNode(value any) (*yaml.Node, error) {
+	node := &yaml.Node{}
 	switch value := value.(type) {
 	case map[string]any:
-		out := make(map[string]any, len(value))
-		for key, inner := range value {
-			out[key] = numbers(inner)
+		node.Kind = yaml.MappingNode
+		for _, key := range slices.Sorted(maps.Keys(value)) {
+			if err := appendNodes(node, key, value[key]); err != nil {
+				return nil, err
+			}
 		}
-		return out
+		return node, nil
 	case []any:
-		out := make([]any, len(value))
-		for i, inner := range value {
-			out[i] = numbers(inner)
-		}
-		return out
+		node.Kind = yaml.SequenceNode
+		return node, appendNodes(node, value...)
 	case json.Number:
-		return &yaml.Node{Kind: yaml.ScalarNode, Value: value.String()}
-	default:
-		return value
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: value.String()}, nil
+	case string:
+		if mustQuote(value) {
+			return &yaml.Node{Kind: yaml.ScalarNode, Style: yaml.DoubleQuotedStyle, Value: value}, nil
+		}
 	}
+	return node, node.Encode(value)
+}
+
+// mustQuote tells of strings that the encoder would get wrong: << and =, to which YAML 1.1 gives a meaning, and lines of text
+// of which it makes blocks that nobody can read, because they begin with white space or hold line breaks of other kinds.
+func mustQuote(text string) bool {
+	if !strings.Contains(text, "\n") {
+		return text == "<<" || text == "="
+	}
+	return strings.ContainsAny(text[:1], " \t\n") || strings.ContainsFunc(text, func(r rune) bool {
+		return r != '\n' && r != '\t' && !unicode.IsPrint(r)
+	})
+}
+
+func appendNodes(to *yaml.Node, values ...any) error {
+	for _, value := range values {
+		node, err := asNode(value)
+		if err != nil {
+			return err
+		}
+		to.Content = append(to.Content, node)
+	}
+	return nil
 }

@@ -235,15 +235,16 @@ func (i *Indexes) ClusterTokenOf(inventory *v1.MachineInventory) (*managementv3.
 		return nil, nil
 	}
 	cluster, err := i.Cluster(inventory.Namespace, inventory.Spec.ClusterName)
-	if err != nil || cluster == nil || cluster.Status.ClusterName == "" {
+	if err != nil || cluster == nil || cluster.DeletionTimestamp != nil || cluster.Status.ClusterName == "" {
 		return nil, err
 	}
 	tokens, err := i.ClusterTokensByMachine(inventory.Namespace, inventory.Name)
 	if err != nil {
 		return nil, err
 	}
+	name, managementCluster := ClusterTokenName(inventory), cluster.Status.ClusterName
 	for _, token := range tokens {
-		if token.Namespace == cluster.Status.ClusterName && token.Spec.ClusterName == cluster.Status.ClusterName &&
+		if token.Name == name && token.Namespace == managementCluster && token.Spec.ClusterName == managementCluster &&
 			token.DeletionTimestamp == nil {
 			return token, nil
 		}

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"fmt"
 	"strings"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
@@ -27,7 +26,7 @@ func RegistrationOfSecret(key string) (namespace, registration string, ours bool
 // ClusterTokenName is the name of the ClusterRegistrationToken of a machine, the same on every replica and every try. It
 // differs for machines of one name in two namespaces. 52 characters of the machine's name leave room for the digest.
 func ClusterTokenName(inventory *v1.MachineInventory) string {
-	return fmt.Sprintf("%.52s-%s", inventory.Name, digest([]byte(key(inventory.Namespace, inventory.Name)))[:10])
+	return abridged(inventory.Name, 52) + digest([]byte(key(inventory.Namespace, inventory.Name)))[:10]
 }
 
 // BundleName is the name of an image's Bundle, in the image's namespace. Fleet makes a Helm release of it, whose name
@@ -36,13 +35,19 @@ func BundleName(image *v1.ManagedOSImage) string {
 	if name := "mos-" + image.Name; len(name) <= 53 {
 		return name
 	}
-	return fmt.Sprintf("mos-%.38s-%s", image.Name, digest([]byte(image.Name))[:10])
+	return "mos-" + abridged(image.Name, 38) + digest([]byte(image.Name))[:10]
 }
 
 // ObjectName is the name of everything that an image brings to a cluster, and of its cloud-config's Secret. The digest
 // keeps images of one name in two namespaces apart; with it, it stays within the 63 characters of a label.
 func ObjectName(image *v1.ManagedOSImage) string {
-	return fmt.Sprintf("os-upgrader-%.38s-%s", image.Name, digest([]byte(key(image.Namespace, image.Name)))[:10])
+	return "os-upgrader-" + abridged(image.Name, 38) + digest([]byte(key(image.Namespace, image.Name)))[:10]
+}
+
+// abridged is at most so much of the name, and a dash for the digest to follow. What the cut leaves at the end must not be
+// a dot: no part of a name may begin with a dash.
+func abridged(name string, most int) string {
+	return strings.TrimRight(name[:min(len(name), most)], "-.") + "-"
 }
 
 // SplitKey splits a cache key, namespace/name or name.

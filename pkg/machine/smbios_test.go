@@ -51,6 +51,11 @@ func TestDecodeSMBIOS(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, smbios, "System Information", "a UUID of zeros and blank texts are no information")
 
+	_, unset := pretend.Tables(pretend.Hardware{Serial: "1", UUID: "ffffffff-ffff-ffff-ffff-ffffffffffff"})
+	smbios, err = machine.DecodeSMBIOS(nothing, unset)
+	require.NoError(t, err)
+	require.Equal(t, map[string]any{"Serial Number": "1"}, smbios["System Information"], "S13: all ones mean that it can be set")
+
 	for why, bad := range map[string][2][]byte{
 		"no entry point":              {nil, tables},
 		"an unknown entry point":      {[]byte("_XYZ_012345678901234567890123456789"), tables},

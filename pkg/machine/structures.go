@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -72,9 +73,8 @@ func uuid(s structure, version uint16) string {
 	if len(s.fixed) < offset+size {
 		return ""
 	}
-	var id [size]byte
-	copy(id[:], s.fixed[offset:])
-	if id == [size]byte{} || strings.Trim(string(id[:]), "\xff") == "" {
+	id := bytes.Clone(s.fixed[offset : offset+size])
+	if bytes.Count(id, []byte{0}) == size || bytes.Count(id, []byte{0xff}) == size {
 		return ""
 	}
 	if version >= 0x0206 {
@@ -82,7 +82,7 @@ func uuid(s structure, version uint16) string {
 		id[4], id[5] = id[5], id[4]
 		id[6], id[7] = id[7], id[6]
 	}
-	text := hex.EncodeToString(id[:])
+	text := hex.EncodeToString(id)
 	return strings.Join([]string{text[:8], text[8:12], text[12:16], text[16:20], text[20:]}, "-")
 }
 

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -43,7 +44,7 @@ func (o *Options) Validate() error {
 		o.validateTLS(),
 		o.validateLease(),
 		between("qps", o.QPS, 1, 10000),
-		between("burst", o.Burst, o.QPS, 20000),
+		between("burst", o.Burst, max(1, min(o.QPS, 20000)), 20000),
 		between("workers", o.Workers, 1, 100),
 		between("max-in-flight", o.MaxInFlight, 1, 65536),
 		o.validateNames(),
@@ -65,24 +66,44 @@ func (o *Options) validateNames() error {
 	if o.TunnelSecretName != "" && o.TunnelSecretNamespace == "" {
 		errs = append(errs, errors.New("--tunnel-secret-namespace must be given with --tunnel-secret-name"))
 	}
-	if o.Kubeconfig != "" {
-		if info, err := os.Stat(o.Kubeconfig); err != nil || info.IsDir() {
-			errs = append(errs, fmt.Errorf("--kubeconfig must be a file that can be read, and %q is not", o.Kubeconfig))
+	for _, name := range []struct {
+		flag, value string
+		check       func(string) []string
+	}{
+		{"namespace", o.Namespace, validation.IsDNS1123Label},
+		{"tunnel-secret-namespace", o.TunnelSecretNamespace, validation.IsDNS1123Label},
+		{"tunnel-secret-name", o.TunnelSecretName, validation.IsDNS1123Subdomain},
+	} {
+		if name.value != "" && len(name.check(name.value)) > 0 {
+			errs = append(errs, fmt.Errorf("--%s must be a name in Kubernetes: lower-case letters, digits and '-', not %q", name.flag, name.value))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, o.validateKubeconfig())...)
+}
+
+func (o *Options) validateKubeconfig() error {
+	if o.Kubeconfig == "" {
+		return nil
+	}
+	if info, err := os.Stat(o.Kubeconfig); err != nil || info.IsDir() {
+		return fmt.Errorf("--kubeconfig must be a file that can be read, and %q is not", o.Kubeconfig)
+	}
+	if _, err := o.restConfig(); err != nil {
+		return fmt.Errorf("--kubeconfig %q: %w", o.Kubeconfig, err)
+	}
+	return nil
 }
 
 func (o *Options) validateAddresses() error {
 	var errs []error
-	for flag, address := range map[string]string{"listen-addr": o.ListenAddr, "health-addr": o.HealthAddr} {
-		if address == "" {
+	for _, address := range []struct{ flag, value string }{{"listen-addr", o.ListenAddr}, {"health-addr", o.HealthAddr}} {
+		if address.value == "" {
 			continue
 		}
-		_, port, err := net.SplitHostPort(address)
+		_, port, err := net.SplitHostPort(address.value)
 		number, portErr := strconv.Atoi(port)
 		if err != nil || portErr != nil || number < 0 || number > 65535 {
-			errs = append(errs, fmt.Errorf("--%s must be host:port or :port, not %q", flag, address))
+			errs = append(errs, fmt.Errorf("--%s must be host:port or :port, not %q", address.flag, address.value))
 		}
 	}
 	if o.ListenAddr == "" && o.TunnelSecretName == "" {

@@ -50,8 +50,8 @@ func (s *Settings) ServerURL() (string, error) {
 	}
 	value = strings.TrimSpace(value)
 	parsed, err := url.Parse(value)
-	if err != nil || parsed.Host == "" || (parsed.Scheme != "https" && parsed.Scheme != "http") ||
-		parsed.RawQuery != "" || parsed.Fragment != "" || parsed.User != nil {
+	if err != nil || parsed.Hostname() == "" || (parsed.Scheme != "https" && parsed.Scheme != "http") ||
+		strings.ContainsAny(value, "?#") || parsed.User != nil {
 		return "", fmt.Errorf("%w, but %q", ErrServerURL, value)
 	}
 	return strings.TrimRight(value, "/"), nil

@@ -12,6 +12,7 @@ package status
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -109,7 +110,8 @@ func Unknown(kind, reason, message string) metav1.Condition {
 
 func condition(kind string, status metav1.ConditionStatus, reason, message string) metav1.Condition {
 	if len(message) > maxMessage {
-		message = message[:maxMessage-len("...")] + "..."
+		// No half character: the API server would store another one in its place.
+		message = strings.ToValidUTF8(message[:maxMessage-len("...")], "") + "..."
 	}
 	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message}
 }

@@ -8,12 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-
-	"github.com/rancher/rancheros-operator/pkg/registration/client"
 )
 
-// tpmFile is where the machine's software TPM keeps its key: the default of rancheros-register.
-const tpmFile = "var/lib/rancheros/emulated-tpm.pem"
+// Where rancheros-register keeps what a machine has learnt. Spelled out here, because machines in the field depend on it.
+const (
+	tpmFile      = "var/lib/rancheros/emulated-tpm.pem"
+	configFile   = "oem/99_rancheros.yaml"
+	hostnameFile = "etc/hostname"
+)
 
 // Machine is a folder that looks like a machine's root, and the binary that runs on it.
 type Machine struct {
@@ -105,13 +107,13 @@ func (m *Machine) WriteFile(path, content string) error {
 
 // Config is the cloud-config that registration has written.
 func (m *Machine) Config() (string, error) {
-	data, err := os.ReadFile(filepath.Join(m.Root, client.ConfigFile))
+	data, err := os.ReadFile(filepath.Join(m.Root, configFile))
 	return string(data), err
 }
 
 // Hostname is the name that registration has given to the machine.
 func (m *Machine) Hostname() (string, error) {
-	data, err := os.ReadFile(filepath.Join(m.Root, client.HostnameFile))
+	data, err := os.ReadFile(filepath.Join(m.Root, hostnameFile))
 	return string(bytes.TrimSpace(data)), err
 }
 

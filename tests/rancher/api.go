@@ -134,7 +134,9 @@ func (a *api) apply(ctx context.Context, gvr schema.GroupVersionResource, obj *u
 
 // applyStatus makes the status of an existing object so. With the uid of that object in it, the apply cannot undo a
 // deletion that overtakes it, which is then not an error either. Subresource is "status" for the kinds that have one.
-func (a *api) applyStatus(ctx context.Context, gvr schema.GroupVersionResource, of *unstructured.Unstructured, status map[string]any, subresource ...string) error {
+func (a *api) applyStatus(
+	ctx context.Context, gvr schema.GroupVersionResource, of *unstructured.Unstructured, status map[string]any, subresource ...string,
+) error {
 	obj := manifest(of.GetAPIVersion(), of.GetKind(), keyOf(of), map[string]any{"status": status})
 	obj.SetUID(of.GetUID())
 	err := a.applyAs(ctx, statusManager, gvr, obj, subresource...)
@@ -144,7 +146,9 @@ func (a *api) applyStatus(ctx context.Context, gvr schema.GroupVersionResource, 
 	return err
 }
 
-func (a *api) applyAs(ctx context.Context, manager string, gvr schema.GroupVersionResource, obj *unstructured.Unstructured, subresource ...string) error {
+func (a *api) applyAs(
+	ctx context.Context, manager string, gvr schema.GroupVersionResource, obj *unstructured.Unstructured, subresource ...string,
+) error {
 	_, err := a.client.Resource(gvr).Namespace(obj.GetNamespace()).Apply(ctx, obj.GetName(), obj,
 		metav1.ApplyOptions{FieldManager: manager, Force: true}, subresource...)
 	if err != nil {

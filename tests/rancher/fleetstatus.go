@@ -136,7 +136,9 @@ func (r release) id() string {
 }
 
 // writeBundleStatus sums up for the Bundle's author, and writes only what changed.
-func (f *fleetController) writeBundleStatus(ctx context.Context, obj *unstructured.Unstructured, bundle *fleet.Bundle, states map[key]deployment) error {
+func (f *fleetController) writeBundleStatus(
+	ctx context.Context, obj *unstructured.Unstructured, bundle *fleet.Bundle, states map[key]deployment,
+) error {
 	wanted := bundleStatus(bundle, states)
 	had := bundle.Status
 	keepTimes(wanted.Conditions, had.Conditions, time.Now())

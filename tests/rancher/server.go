@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -52,8 +53,9 @@ func (r *Rancher) connectAgent(w http.ResponseWriter, request *http.Request) {
 	joined, err := r.nodes.join(request.Context(), request.Header)
 	if err != nil {
 		status := http.StatusServiceUnavailable // of the API server behind us: worth another try
-		if refusal, ok := err.(*refusal); ok {
-			status = refusal.status
+		var refused *refusal
+		if errors.As(err, &refused) {
+			status = refused.status
 		}
 		http.Error(w, err.Error(), status)
 		return

@@ -3,10 +3,13 @@ package rancher
 import (
 	"bufio"
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/rancher/remotedialer"
@@ -146,6 +149,10 @@ type tunnelConn struct {
 func (c *tunnelConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.standStill() // after the read: one that was under way when the tunnels froze must not deliver either
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		// remotedialer leaves the connection of a client that has gone open.
+		_ = c.Close()
+	}
 	return n, err
 }
 

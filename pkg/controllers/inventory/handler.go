@@ -37,24 +37,25 @@ func (h *handler) onChange(key string, inventory *v1.MachineInventory) (*v1.Mach
 	return written, errors.Join(err, writeErr)
 }
 
-// assign makes the token that the assignment asks for, deletes every other, and returns the inventory as it then is.
+// assign deletes every token that the assignment does not ask for, makes the one that it does, and returns the inventory as
+// it then is. What opens a former cluster goes first: nothing that is wrong with the new one may hold that back.
 func (h *handler) assign(inventory *v1.MachineInventory) (*v1.MachineInventory, assignment, error) {
 	gathered, err := h.gather(inventory)
 	if err != nil {
 		return inventory, assignment{}, err
 	}
 	decided := decide(gathered)
+	if err := h.delete(decided.remove); err != nil {
+		return inventory, decided, err
+	}
 	if decided.create != nil {
-		// The finalizer comes first: from here on there may be something to clean up.
+		// The finalizer comes before the token: from here on there may be something to clean up.
 		if inventory, err = h.setFinalizer(inventory, true); err != nil {
 			return inventory, decided, err
 		}
 		if decided.token, err = h.create(decided.create); err != nil {
 			return inventory, decided, err
 		}
-	}
-	if err := h.delete(decided.remove); err != nil {
-		return inventory, decided, err
 	}
 	if decided.token == nil && len(decided.remove) == 0 {
 		inventory, err = h.setFinalizer(inventory, false)
@@ -124,7 +125,8 @@ func (h *handler) delete(tokens []*managementv3.ClusterRegistrationToken) error 
 	return nil
 }
 
-// setFinalizer patches nothing but the finalizers, and only when they change.
+// setFinalizer patches nothing but the finalizers, and only when they change. An inventory that is gone needs none taken
+// off, and must not get a token any more.
 func (h *handler) setFinalizer(inventory *v1.MachineInventory, held bool) (*v1.MachineInventory, error) {
 	at := slices.Index(inventory.Finalizers, v1.FinalizerClusterToken)
 	if held == (at >= 0) {
@@ -144,7 +146,7 @@ func (h *handler) setFinalizer(inventory *v1.MachineInventory, held bool) (*v1.M
 		return inventory, fmt.Errorf("encoding finalizers: %w", err)
 	}
 	patched, err := h.inventories.Patch(inventory.Namespace, inventory.Name, types.MergePatchType, patch)
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) && !held {
 		return inventory, nil
 	}
 	if err != nil {

@@ -45,7 +45,7 @@ func (h *handler) onCluster(key string, cluster *provisioningv1.Cluster) (*provi
 		return cluster, err
 	}
 	for _, machine := range machines {
-		h.inventories.Enqueue(machine.Namespace, machine.Name)
+		clients.Enqueue(h.inventories, machine.Namespace, machine.Name)
 	}
 	return cluster, nil
 }
@@ -54,7 +54,7 @@ func (h *handler) onCluster(key string, cluster *provisioningv1.Cluster) (*provi
 func (h *handler) onToken(key string, token *managementv3.ClusterRegistrationToken) (*managementv3.ClusterRegistrationToken, error) {
 	if token != nil {
 		if machine := token.Labels[v1.LabelMachine]; machine != "" {
-			h.inventories.Enqueue(token.Labels[v1.LabelMachineNamespace], machine)
+			clients.Enqueue(h.inventories, token.Labels[v1.LabelMachineNamespace], machine)
 		}
 		return token, nil
 	}
@@ -65,7 +65,7 @@ func (h *handler) onToken(key string, token *managementv3.ClusterRegistrationTok
 		return nil, err
 	}
 	for _, machine := range machines {
-		h.inventories.Enqueue(machine.Namespace, machine.Name)
+		clients.Enqueue(h.inventories, machine.Namespace, machine.Name)
 	}
 	return nil, nil
 }

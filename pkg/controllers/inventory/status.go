@@ -6,6 +6,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	managementv3 "github.com/rancher/rancheros-operator/pkg/apis/management.cattle.io/v3"
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/status"
@@ -59,7 +60,7 @@ func clusterAssigned(inventory *v1.MachineInventory, decided assignment, hadToke
 	case decided.cluster.Status.ClusterName == "":
 		return status.False(kind, v1.ReasonWaitingForManagementCluster, fmt.Sprintf(
 			"Rancher has not given Cluster %s a management cluster yet; if it stays so, look at the Cluster's conditions", name))
-	case decided.token == nil || (decided.token.Status.Token == "" && decided.token.Status.TokenSecretName == ""):
+	case !filledIn(decided.token):
 		return status.False(kind, v1.ReasonWaitingForToken, fmt.Sprintf(
 			"Rancher has not filled in the machine's token for Cluster %s yet; if it stays so, look at Rancher's logs", name))
 	case inventory.Spec.Config == nil || inventory.Spec.Config.Role == "":
@@ -68,6 +69,11 @@ func clusterAssigned(inventory *v1.MachineInventory, decided assignment, hadToke
 	}
 	return status.True(kind, v1.ReasonTokenReady, fmt.Sprintf(
 		"the machine joins Cluster %s as %s the next time it asks", name, inventory.Spec.Config.Role))
+}
+
+// filledIn tells whether Rancher has put a token behind the object; one that is going does not count.
+func filledIn(token *managementv3.ClusterRegistrationToken) bool {
+	return token != nil && token.DeletionTimestamp == nil && (token.Status.Token != "" || token.Status.TokenSecretName != "")
 }
 
 // unassigned tells a machine that was released from one that never had a cluster.

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
@@ -34,10 +35,19 @@ func (h *handler) applyBundle(existing, desired *fleetv1.Bundle) (*fleetv1.Bundl
 	desired.Annotations = map[string]string{v1.AnnotationApplied: digest}
 	if existing == nil {
 		created, err := h.bundles.Create(desired)
-		if err != nil {
+		switch {
+		case err == nil:
+			return created, nil
+		case !apierrors.IsAlreadyExists(err):
 			return nil, fmt.Errorf("making Bundle %s: %w", desired.Name, err)
 		}
-		return created, nil
+		// Our own, which the cache has not seen yet, or somebody else's.
+		if existing, err = h.bundles.Get(desired.Namespace, desired.Name, metav1.GetOptions{}); err != nil {
+			return nil, fmt.Errorf("reading Bundle %s: %w", desired.Name, err)
+		}
+		if err := checkOurs(existing, desired.Labels[v1.LabelImage]); err != nil {
+			return nil, err
+		}
 	}
 	present, err := toMap(existing.Spec)
 	if err != nil {
@@ -83,31 +93,53 @@ func bundlePatch(existing, desired *fleetv1.Bundle, present, spec map[string]any
 	})
 }
 
-// applySecret makes the cloud-config's Secret, or brings it back to what is desired, or deletes it when nil is desired.
-func (h *handler) applySecret(image *v1.ManagedOSImage, desired *corev1.Secret) error {
-	name := index.ObjectName(image)
-	existing, err := h.secrets.Cache().Get(image.Namespace, name)
+// checkOurs refuses a Bundle that was not made for the image.
+func checkOurs(bundle *fleetv1.Bundle, image string) error {
+	if bundle.Labels[v1.LabelImage] == image {
+		return nil
+	}
+	return refuse(v1.ReasonForeignBundle, "Bundle %s exists and was not made by the operator; delete or rename it", bundle.Name)
+}
+
+// applySecret makes the cloud-config's Secret, or brings it back to what is desired.
+func (h *handler) applySecret(desired *corev1.Secret) error {
+	existing, err := h.secrets.Cache().Get(desired.Namespace, desired.Name)
 	if apierrors.IsNotFound(err) {
-		existing, err = nil, nil
+		_, err = h.secrets.Create(desired)
+		switch {
+		case err == nil:
+			return nil
+		case !apierrors.IsAlreadyExists(err):
+			return fmt.Errorf("making Secret %s: %w", desired.Name, err)
+		}
+		// Our own, which the cache has not seen yet, or one of another type, which it never sees.
+		existing, err = h.secrets.Get(desired.Namespace, desired.Name, metav1.GetOptions{})
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("reading Secret %s: %w", name, err)
-	case existing == nil && desired == nil:
-		return nil
-	case existing == nil:
-		_, err = h.secrets.Create(desired)
-	case desired == nil:
-		err = h.secrets.Delete(existing.Namespace, existing.Name, nil)
+		return fmt.Errorf("reading Secret %s: %w", desired.Name, err)
+	case existing.Type != desired.Type:
+		return fmt.Errorf("taking Secret %s for the cloud-config: it exists and is not of type %s; delete or rename it", desired.Name, desired.Type)
 	case reflect.DeepEqual(existing.Data, desired.Data) && maps.Equal(existing.Labels, desired.Labels):
 		return nil
-	default:
-		update := existing.DeepCopy()
-		update.Data, update.Labels, update.OwnerReferences = desired.Data, desired.Labels, desired.OwnerReferences
-		_, err = h.secrets.Update(update)
+	}
+	update := existing.DeepCopy()
+	update.Data, update.Labels, update.OwnerReferences = desired.Data, desired.Labels, desired.OwnerReferences
+	if _, err := h.secrets.Update(update); err != nil {
+		return fmt.Errorf("writing Secret %s: %w", desired.Name, err)
+	}
+	return nil
+}
+
+// removeSecret deletes the Secret of a cloud-config that the image has no more.
+func (h *handler) removeSecret(image *v1.ManagedOSImage) error {
+	name := index.ObjectName(image)
+	_, err := h.secrets.Cache().Get(image.Namespace, name)
+	if err == nil {
+		err = h.secrets.Delete(image.Namespace, name, nil)
 	}
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("writing Secret %s: %w", name, err)
+		return fmt.Errorf("deleting Secret %s: %w", name, err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package osimage
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -74,7 +75,7 @@ func withMetadata(env []corev1.EnvVar, metadata map[string]any) []corev1.EnvVar 
 	for _, key := range keys {
 		name := "METADATA_" + notInEnvName.ReplaceAllString(strings.ToUpper(key), "_")
 		switch value := metadata[key].(type) {
-		case string, bool, float64:
+		case string, bool, json.Number:
 			if !taken[name] {
 				taken[name] = true
 				env = append(env, corev1.EnvVar{Name: name, Value: fmt.Sprint(value)})

@@ -2,6 +2,7 @@ package osimage
 
 import (
 	"errors"
+	"fmt"
 
 	fleetv1 "github.com/rancher/fleet/pkg/apis/fleet.cattle.io/v1alpha1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -54,25 +55,30 @@ func (h *handler) rollOut(image *v1.ManagedOSImage) (rollout, error) {
 	if err != nil {
 		return result, err
 	}
-	if in.existing != nil && in.existing.Labels[v1.LabelImage] != image.Name {
-		return result, refuse(v1.ReasonForeignBundle,
-			"Bundle %s exists and was not made by the operator; delete or rename it", in.existing.Name)
+	// Fleet copies the Secret as soon as it sees the Bundle, and misses it as long as the Bundle names it: the Secret comes
+	// first and goes last.
+	if out.secret != nil {
+		if err := h.applySecret(out.secret); err != nil {
+			return result, err
+		}
 	}
-	// The Secret comes first: Fleet copies it as soon as it sees the Bundle.
-	if err := h.applySecret(image, out.secret); err != nil {
+	if result.bundle, err = h.applyBundle(in.existing, out.bundle); err != nil || out.secret != nil {
 		return result, err
 	}
-	result.bundle, err = h.applyBundle(in.existing, out.bundle)
-	return result, err
+	return result, h.removeSecret(image)
 }
 
 func (h *handler) gather(image *v1.ManagedOSImage) (input, error) {
 	in := input{image: image}
 	existing, err := h.bundles.Cache().Get(image.Namespace, index.BundleName(image))
-	if err == nil {
+	switch {
+	case err == nil:
+		if err := checkOurs(existing, image.Name); err != nil {
+			return in, err
+		}
 		in.existing = existing
-	} else if !apierrors.IsNotFound(err) {
-		return in, err
+	case !apierrors.IsNotFound(err):
+		return in, fmt.Errorf("reading Bundle: %w", err)
 	}
 	if image.Spec.OSImage == "" && image.Spec.ManagedOSVersionName != "" {
 		in.version, err = h.versions.Get(image.Namespace, image.Spec.ManagedOSVersionName)
@@ -81,7 +87,7 @@ func (h *handler) gather(image *v1.ManagedOSImage) (input, error) {
 				image.Spec.ManagedOSVersionName, image.Namespace)
 		}
 		if err != nil {
-			return in, err
+			return in, fmt.Errorf("reading ManagedOSVersion: %w", err)
 		}
 	}
 	in.registry, err = h.settings.SystemDefaultRegistry()

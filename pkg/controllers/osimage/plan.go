@@ -1,11 +1,13 @@
 package osimage
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/distribution/reference"
+	"github.com/kubereboot/kured/pkg/timewindow"
 	upgradev1 "github.com/rancher/system-upgrade-controller/pkg/apis/upgrade.cattle.io/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -132,15 +134,22 @@ func wholeSeconds(value *intstr.IntOrString, field string) (int32, error) {
 	return int32(math.Ceil(duration.Seconds())), nil
 }
 
+// newWindow says what the spec leaves open: to system-upgrade-controller, no days are no day at all, and a time that is
+// missing makes a window that it cannot read.
 func newWindow(window *v1.WindowSpec) (*upgradev1.TimeWindowSpec, error) {
 	if window == nil {
 		return nil, nil
 	}
 	out := &upgradev1.TimeWindowSpec{
 		Days:      slices.Clone(window.Days),
-		StartTime: window.StartTime,
-		EndTime:   window.EndTime,
+		StartTime: cmp.Or(window.StartTime, "00:00"),
+		EndTime:   cmp.Or(window.EndTime, "23:59:59"),
 		TimeZone:  window.TimeZone,
+	}
+	if len(out.Days) == 0 {
+		for _, day := range timewindow.EveryDay {
+			out.Days = append(out.Days, upgradev1.Day(day))
+		}
 	}
 	if err := checkWindow(out); err != nil {
 		return nil, refuse(v1.ReasonInvalidSpec, "window cannot be read: %v; correct it", err)

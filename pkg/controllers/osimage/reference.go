@@ -1,6 +1,7 @@
 package osimage
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -46,8 +47,11 @@ func versionMetadata(version *v1.ManagedOSVersion) (map[string]any, error) {
 	if version == nil || version.Spec.Metadata == nil {
 		return nil, nil
 	}
+	// json.Number keeps a number as it was written: 1000000 is not 1e+06.
+	decoder := json.NewDecoder(bytes.NewReader(version.Spec.Metadata.Raw))
+	decoder.UseNumber()
 	var metadata map[string]any
-	if err := json.Unmarshal(version.Spec.Metadata.Raw, &metadata); err != nil {
+	if err := decoder.Decode(&metadata); err != nil {
 		return nil, refuse(v1.ReasonVersionWithoutImage, "metadata of ManagedOSVersion %s is not a map; correct it", version.Name)
 	}
 	return metadata, nil
@@ -74,10 +78,10 @@ func parseImage(image, registry, reason, field string) (reference.Named, error) 
 	return familiar{named}, nil
 }
 
-// namesRegistry tells whether the reference's first part is a host: it has a dot or a port, or is localhost.
+// namesRegistry tells whether the reference's first part is a host: it has a dot, a port or a capital, or is localhost.
 func namesRegistry(image string) bool {
 	host, _, found := strings.Cut(image, "/")
-	return found && (strings.ContainsAny(host, ".:[") || host == "localhost")
+	return found && (strings.ContainsAny(host, ".:[") || host == "localhost" || strings.ToLower(host) != host)
 }
 
 // familiar prints a reference as people write it: rancher/os2:v1, not docker.io/rancher/os2:v1, so that a node's own
@@ -85,6 +89,9 @@ func namesRegistry(image string) bool {
 type familiar struct{ reference.Named }
 
 func (f familiar) String() string { return reference.FamiliarString(f.Named) }
+
+// maxLabel is the longest value of a label.
+const maxLabel = 63
 
 // planVersion identifies the image to system-upgrade-controller, which puts it into a label: its tag, else a part of its
 // digest.
@@ -96,8 +103,12 @@ func planVersion(named reference.Named) string {
 	if digested, ok := named.(reference.Digested); ok {
 		return digested.Digest().Algorithm().String() + "-" + digested.Digest().Encoded()[:32]
 	}
-	if tagged, ok := named.(reference.Tagged); ok && len(tagged.Tag()) <= 63 {
-		return strings.Trim(tagged.Tag(), "-_.")
+	// Without a tag that a label can hold, the image itself still tells rollouts apart: see digestAnnotation.
+	if tagged, ok := named.(reference.Tagged); ok {
+		tag := tagged.Tag()
+		if version := strings.Trim(tag[:min(len(tag), maxLabel)], "-_."); version != "" {
+			return version
+		}
 	}
 	return "latest"
 }

@@ -92,12 +92,12 @@ func (h *handler) enqueueByObjectName(key string) error {
 
 func (h *handler) enqueueOwner(object metav1.Object) {
 	if image := object.GetLabels()[v1.LabelImage]; image != "" {
-		h.images.Enqueue(object.GetNamespace(), image)
+		clients.Enqueue(h.images, object.GetNamespace(), image)
 	}
 }
 
 func (h *handler) enqueue(images []*v1.ManagedOSImage) {
 	for _, image := range images {
-		h.images.Enqueue(image.Namespace, image.Name)
+		clients.Enqueue(h.images, image.Namespace, image.Name)
 	}
 }

@@ -17,7 +17,7 @@ func computeStatus(image *v1.ManagedOSImage, result rollout, err error) []metav1
 	into.ObservedGeneration = image.Generation
 	into.Image = result.image
 	into.Bundle = bundleStatus(result.bundle)
-	delivered := delivered(into.Bundle, err)
+	delivered := delivered(result.bundle, err)
 	return status.Set(&into.Conditions, image.Generation, delivered, ready(image, delivered))
 }
 
@@ -26,6 +26,9 @@ func bundleStatus(bundle *fleetv1.Bundle) *v1.BundleStatus {
 		return nil
 	}
 	summary := bundle.Status.Summary
+	if outdated(bundle) {
+		summary.Ready = 0
+	}
 	return &v1.BundleStatus{
 		Name:      bundle.Name,
 		Delivered: fmt.Sprintf("%d/%d", summary.Ready, summary.DesiredReady),
@@ -34,8 +37,13 @@ func bundleStatus(bundle *fleetv1.Bundle) *v1.BundleStatus {
 	}
 }
 
+// outdated tells whether what Fleet says is still about the plan before this one.
+func outdated(bundle *fleetv1.Bundle) bool {
+	return bundle.Status.ObservedGeneration < bundle.Generation
+}
+
 // delivered speaks of the plan's way to the clusters, which is all that a Bundle knows.
-func delivered(bundle *v1.BundleStatus, err error) metav1.Condition {
+func delivered(bundle *fleetv1.Bundle, err error) metav1.Condition {
 	const kind = v1.ConditionDelivered
 	var refused *refusal
 	switch {
@@ -43,14 +51,19 @@ func delivered(bundle *v1.BundleStatus, err error) metav1.Condition {
 		return status.False(kind, refused.reason, refused.message)
 	case err != nil:
 		return status.False(kind, v1.ReasonAPIError, fmt.Sprintf("%v; it is tried again", err))
-	case bundle == nil || bundle.Desired == 0:
-		return status.False(kind, v1.ReasonNoClusterMatches,
-			"Fleet has matched no cluster to the targets yet; if it stays so, correct clusterTargets or create the cluster")
-	case bundle.Ready < bundle.Desired:
-		return status.False(kind, v1.ReasonDelivering, fmt.Sprintf(
-			"the plan has reached %s clusters; those that are offline get it when they return", bundle.Delivered))
+	case bundle == nil || outdated(bundle):
+		return status.False(kind, v1.ReasonDelivering, "Fleet has not taken up the plan yet; if it stays so, look at the Bundle and at Fleet's logs")
 	}
-	return status.True(kind, v1.ReasonDelivered, fmt.Sprintf("the plan has reached %s clusters", bundle.Delivered))
+	summary := bundleStatus(bundle)
+	switch {
+	case summary.Desired == 0:
+		return status.False(kind, v1.ReasonNoClusterMatches,
+			"Fleet has matched no cluster to the targets; correct clusterTargets, or create the cluster")
+	case summary.Ready < summary.Desired:
+		return status.False(kind, v1.ReasonDelivering, fmt.Sprintf(
+			"the plan has reached %s clusters; those that are offline get it when they return", summary.Delivered))
+	}
+	return status.True(kind, v1.ReasonDelivered, fmt.Sprintf("the plan has reached %s clusters", summary.Delivered))
 }
 
 // ready never takes delivery for success: a Bundle is called ready as soon as the plan arrived, whatever its jobs do.

@@ -48,18 +48,13 @@ func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, s
 	c.RancherOS.MachineInventory().OnChange(ctx, handlerName, h.onInventory)
 }
 
-// onSecret makes the token again when its Secret was deleted by hand, and follows a restore of it.
+// onSecret makes the token again when its Secret was deleted by hand, and follows a restore of it. The Secret's name tells
+// whose it is, not its label, which may be what somebody changed.
 func (h *handler) onSecret(key string, secret *corev1.Secret) (*corev1.Secret, error) {
-	if secret != nil {
-		if name := secret.Labels[v1.LabelRegistration]; name != "" {
-			h.registrations.Enqueue(secret.Namespace, name)
-		}
-		return secret, nil
-	}
 	if namespace, registration, ours := index.RegistrationOfSecret(key); ours {
-		h.registrations.Enqueue(namespace, registration)
+		clients.Enqueue(h.registrations, namespace, registration)
 	}
-	return nil, nil
+	return secret, nil
 }
 
 // onSetting renews every URL when server-url changes.
@@ -72,31 +67,24 @@ func (h *handler) onSetting(key string, setting *managementv3.Setting) (*managem
 		return setting, err
 	}
 	for _, registration := range registrations {
-		h.registrations.Enqueue(registration.Namespace, registration.Name)
+		clients.Enqueue(h.registrations, registration.Namespace, registration.Name)
 	}
 	return setting, nil
 }
 
 // onInventory counts machines. A thousand machines that arrive together cost one write, not a thousand.
-func (h *handler) onInventory(_ string, inventory *v1.MachineInventory) (*v1.MachineInventory, error) {
-	if inventory == nil {
-		return nil, nil
-	}
-	name := inventory.Labels[v1.LabelRegistration]
-	if name == "" {
+func (h *handler) onInventory(key string, inventory *v1.MachineInventory) (*v1.MachineInventory, error) {
+	if inventory != nil {
+		if name := inventory.Labels[v1.LabelRegistration]; name != "" {
+			h.registrations.EnqueueAfter(inventory.Namespace, name, countDelay)
+		}
 		return inventory, nil
 	}
-	registration, err := h.registrations.Cache().Get(inventory.Namespace, name)
-	if err != nil {
-		// A registration may be deleted before its machines are.
-		return inventory, nil
+	// The label of a machine that is gone went with it: any registration of its namespace may be one short.
+	namespace, _ := index.SplitKey(key)
+	registrations, err := h.registrations.Cache().List(namespace, labels.Everything())
+	for _, registration := range registrations {
+		h.registrations.EnqueueAfter(namespace, registration.Name, countDelay)
 	}
-	machines, err := h.indexes.InventoriesByRegistration(inventory.Namespace, name)
-	if err != nil {
-		return inventory, err
-	}
-	if count(machines) != registration.Status.Machines {
-		h.registrations.EnqueueAfter(inventory.Namespace, name, countDelay)
-	}
-	return inventory, nil
+	return nil, err
 }

@@ -44,7 +44,7 @@ func ready(registration *v1.MachineRegistration, seen observed) metav1.Condition
 		return status.False(v1.ConditionReady, v1.ReasonAPIError, fmt.Sprintf("%v; it is tried again", seen.serverURLErr))
 	}
 	if err := checkCloudConfig(registration); err != nil {
-		return status.False(v1.ConditionReady, v1.ReasonCloudConfigConflict, err.Error())
+		return status.False(v1.ConditionReady, v1.ReasonCloudConfigConflict, fmt.Sprintf("%v; correct spec.cloudConfig", err))
 	}
 	return status.True(v1.ConditionReady, v1.ReasonReady, "machines can register at the URL in status.registrationURL")
 }

@@ -2,6 +2,7 @@ package registration
 
 import (
 	"fmt"
+	"regexp"
 
 	"github.com/rancher/wrangler/v3/pkg/randomtoken"
 	corev1 "k8s.io/api/core/v1"
@@ -10,6 +11,9 @@ import (
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 	"github.com/rancher/rancheros-operator/pkg/index"
 )
+
+// tokenPattern is the shape outside of which the server does not even look a token up; see registration/protocol.
+var tokenPattern = regexp.MustCompile(`^[bcdfghjklmnpqrstvwxz2456789]{54}$`)
 
 // newTokenSecret has a new token: 54 characters of an alphabet of 27 that can be told apart on paper, 256 bits.
 func newTokenSecret(registration *v1.MachineRegistration) (*corev1.Secret, error) {
@@ -42,8 +46,8 @@ func checkTokenSecret(registration *v1.MachineRegistration, secret *corev1.Secre
 		return &secretError{fmt.Sprintf("Secret %s exists and is not of type %s; delete it, and it is made anew", secret.Name, v1.SecretTypeRegistration)}
 	case secret.Labels[v1.LabelRegistration] != registration.Name:
 		return &secretError{fmt.Sprintf("Secret %s lacks the label %s=%s; put it back, or delete the Secret for a new token", secret.Name, v1.LabelRegistration, registration.Name)}
-	case len(secret.Data[v1.SecretKeyToken]) < v1.MinMachineToken:
-		return &secretError{fmt.Sprintf("Secret %s has no key %s of at least %d characters; restore it, or delete the Secret for a new token", secret.Name, v1.SecretKeyToken, v1.MinMachineToken)}
+	case !tokenPattern.Match(secret.Data[v1.SecretKeyToken]):
+		return &secretError{fmt.Sprintf("Secret %s has no token of the operator's under the key %s; restore it exactly, without a newline, or delete the Secret for a new token", secret.Name, v1.SecretKeyToken)}
 	}
 	return nil
 }

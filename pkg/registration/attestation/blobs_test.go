@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,114 +117,137 @@ func TestBadEKs(t *testing.T) {
 	}
 }
 
+// badAK is one thing that is wrong with an attestation key.
+type badAK struct {
+	id, why string
+	change  func(*forge)
+}
+
 func TestBadAKs(t *testing.T) {
 	f := newForge(t)
-	for _, c := range []struct {
-		id, why string
-		forge   forge
-		change  func(*forge)
-	}{
-		{"T21", "RSA with null signing scheme: go-attestation 0.6.4 panics", f, func(f *forge) { f.public = func(p *tpm2.Public) { p.RSAParameters.Sign = nil } }},
-		{"T22", "ECC with null signing scheme", f, ecc(func(p *tpm2.Public) { p.ECCParameters.Sign = nil })},
-		{"T22", "ECC on P-224", f, ecc(func(p *tpm2.Public) { p.ECCParameters.CurveID = tpm2.CurveNISTP224 })},
-		{"T22", "ECC point not on its curve", f, ecc(func(p *tpm2.Public) { p.ECCParameters.Point.XRaw[5] ^= 1 })},
-		{"T22", "ECC point of uneven halves", f, ecc(func(p *tpm2.Public) {
-			p.ECCParameters.Point.XRaw = append(p.ECCParameters.Point.XRaw, p.ECCParameters.Point.YRaw[0])
-			p.ECCParameters.Point.YRaw = p.ECCParameters.Point.YRaw[1:]
-		})},
-		{"T23", "1024 bits", f, func(f *forge) { f.rsaAK = newRSA(t, 1024) }},
-		{"T23", "1024 bits that claim to be 2048", f, func(f *forge) {
-			f.rsaAK = newRSA(t, 1024)
-			f.public = func(p *tpm2.Public) { p.RSAParameters.KeyBits = 2048 }
-		}},
-		{"T24", "not restricted", f, without(tpm2.FlagRestricted)},
-		{"T24", "not fixedTPM", f, without(tpm2.FlagFixedTPM)},
-		{"T24", "not fixedParent", f, without(tpm2.FlagFixedParent)},
-		{"T24", "imported", f, without(tpm2.FlagSensitiveDataOrigin)},
-		{"T25", "does not sign", f, without(tpm2.FlagSign)},
-		{"T25", "decrypts, too", f, func(f *forge) { f.public = func(p *tpm2.Public) { p.Attributes |= tpm2.FlagDecrypt } }},
-		{"T26", "another magic", f, func(f *forge) { f.statement = func(a *tpm2.AttestationData) { a.Magic = 0xff544348 } }},
-		{"T27", "a quote", f, func(f *forge) {
-			f.statement = func(a *tpm2.AttestationData) { a.Type, a.AttestedQuoteInfo = tpm2.TagAttestQuote, &tpm2.QuoteInfo{} }
-		}},
-		{"T27", "a certification", f, func(f *forge) {
-			f.statement = func(a *tpm2.AttestationData) {
-				a.Type = tpm2.TagAttestCertify
-				a.AttestedCertifyInfo = &tpm2.CertifyInfo{Name: a.AttestedCreationInfo.Name, QualifiedName: a.AttestedCreationInfo.Name}
-			}
-		}},
-		{"T28", "a digest of other creation data", f, func(f *forge) { f.key = func(k *protocol.AttestationKey) { k.CreateData[6] ^= 1 } }},
-		{"T29", "the name of another key", f, named(digestName([]byte("another")))},
-		{"T29", "a handle as name", f, named(tpm2.Name{Handle: handle(0x81010001)})},
-		{"T29", "no name", f, named(tpm2.Name{})},
-		{"T29", "the right digest by the name of another algorithm", f, func(f *forge) {
-			f.key = func(k *protocol.AttestationKey) { k.CreateAttestation = renameAlgorithm(k.CreateAttestation) }
-		}},
-		{"T30", "signed by another key", f, func(f *forge) {
-			f.key = func(k *protocol.AttestationKey) {
-				k.CreateSignature = forge{rsaAK: f.otherAK}.sign(t, k.CreateAttestation)
-			}
-		}},
-		{"T30", "an ECDSA signature beside an RSA key", f, func(f *forge) {
-			f.key = func(k *protocol.AttestationKey) {
-				k.CreateSignature = forge{useECC: true, eccAK: f.eccAK}.sign(t, k.CreateAttestation)
-			}
-		}},
-		{"T30", "an RSA signature beside an ECC key", f, func(f *forge) {
-			f.useECC = true
-			f.key = func(k *protocol.AttestationKey) {
-				k.CreateSignature = forge{rsaAK: f.rsaAK}.sign(t, k.CreateAttestation)
-			}
-		}},
-		{"T30", "7 bytes of signature", f, func(f *forge) { f.key = func(k *protocol.AttestationKey) { k.CreateSignature = k.CreateSignature[:7] } }},
-		{"T30", "bytes after the signature", f, func(f *forge) {
-			f.key = func(k *protocol.AttestationKey) { k.CreateSignature = append(k.CreateSignature, 0) }
-		}},
-		{"T30", "one bit of the signature", f, func(f *forge) { f.key = func(k *protocol.AttestationKey) { flipLast(k.CreateSignature) } }},
-		{"T31", "SHA-1 as signing hash", f, func(f *forge) { f.public = func(p *tpm2.Public) { p.RSAParameters.Sign.Hash = tpm2.AlgSHA1 } }},
-		{"T31", "SHA-1 in the signature only", f, func(f *forge) { f.signature = func(s *tpm2.Signature) { s.RSA.HashAlg = tpm2.AlgSHA1 } }},
-		{"T31", "RSAPSS", f, func(f *forge) { f.public = func(p *tpm2.Public) { p.RSAParameters.Sign.Alg = tpm2.AlgRSAPSS } }},
-		{"T32", "SHA-1 as name algorithm", f, func(f *forge) {
-			f.public = func(p *tpm2.Public) { p.NameAlg = tpm2.AlgSHA1 }
-			f.statement = func(a *tpm2.AttestationData) { a.AttestedCreationInfo.Name = sha1Name(t, *f) }
-		}},
-		{"T32", "no name algorithm", f, func(f *forge) { f.public = func(p *tpm2.Public) { p.NameAlg = tpm2.AlgNull } }},
-		{"T33", "a length beyond the buffer", f, func(f *forge) {
-			f.key = func(k *protocol.AttestationKey) { binary.BigEndian.PutUint16(k.Public[22:], 0xffff) }
-		}},
-		{"T33", "a modulus of no length", f, func(f *forge) { f.public = func(p *tpm2.Public) { p.RSAParameters.ModulusRaw = nil } }},
-		{"T33", "nothing but a header", f, func(f *forge) { f.key = func(k *protocol.AttestationKey) { k.Public = k.Public[:4] } }},
-		{"T33", "a blob of 2 kB", f, func(f *forge) { f.key = func(k *protocol.AttestationKey) { k.CreateData = make([]byte, 2048) } }},
-		{"T33", "an empty blob", f, func(f *forge) { f.key = func(k *protocol.AttestationKey) { k.CreateData = nil } }},
-		{"T34", "bytes after the public area", f, func(f *forge) { f.key = func(k *protocol.AttestationKey) { k.Public = append(k.Public, 0) } }},
-		{"T34", "bytes after the attestation, signed", f, func(f *forge) {
-			f.key = func(k *protocol.AttestationKey) {
-				k.CreateAttestation = append(k.CreateAttestation, 0)
-				k.CreateSignature = f.sign(t, k.CreateAttestation)
-			}
-		}},
-		{"T35", "4294967295 PCR selections", f, func(f *forge) { f.key = func(k *protocol.AttestationKey) { copy(k.CreateData, "\xff\xff\xff\xff") } }},
-		{"-", "TPM 1.2 activation", f, func(f *forge) { f.key = func(k *protocol.AttestationKey) { k.UseTCSDActivationFormat = true } }},
-		{"-", "a keyed hash as AK", f, func(f *forge) {
-			f.public = func(p *tpm2.Public) {
-				p.Type, p.KeyedHashParameters = tpm2.AlgKeyedHash, &tpm2.KeyedHashParams{Alg: tpm2.AlgNull}
-			}
-		}},
-		{"-", "exponent 3", f, func(f *forge) { f.public = func(p *tpm2.Public) { p.RSAParameters.ExponentRaw = 3 } }},
-		{"-", "a storage key's symmetric scheme", f, func(f *forge) {
-			f.public = func(p *tpm2.Public) {
-				p.RSAParameters.Symmetric = &tpm2.SymScheme{Alg: tpm2.AlgAES, KeyBits: 128, Mode: tpm2.AlgCFB}
-			}
-		}},
-	} {
-		c.change(&c.forge)
+	for _, c := range slices.Concat(badPublicAreas(t), badStatements(t), badSignatures(t)) {
+		forged := f
+		c.change(&forged)
 		start := time.Now()
-		requireFailed(t, c.forge.token(t), attestation.Policy{}, c.id+" "+c.why)
+		requireFailed(t, forged.token(t), attestation.Policy{}, c.id+" "+c.why)
 		require.Less(t, time.Since(start), time.Second, "%s %s: refused quickly", c.id, c.why)
 	}
 	f.useECC = true
 	_, err := attestation.Begin(f.token(t), attestation.Policy{})
 	require.NoError(t, err, "an elliptic attestation key is fine")
+}
+
+// badPublicAreas are attestation keys that are no attestation keys.
+func badPublicAreas(t *testing.T) []badAK {
+	t.Helper()
+	return []badAK{
+		{"T21", "RSA with null signing scheme: go-attestation 0.6.4 panics", func(f *forge) { f.public = func(p *tpm2.Public) { p.RSAParameters.Sign = nil } }},
+		{"T22", "ECC with null signing scheme", ecc(func(p *tpm2.Public) { p.ECCParameters.Sign = nil })},
+		{"T22", "ECC on P-224", ecc(func(p *tpm2.Public) { p.ECCParameters.CurveID = tpm2.CurveNISTP224 })},
+		{"T22", "ECC point not on its curve", ecc(func(p *tpm2.Public) { p.ECCParameters.Point.XRaw[5] ^= 1 })},
+		{"T22", "ECC point of uneven halves", ecc(func(p *tpm2.Public) {
+			p.ECCParameters.Point.XRaw = append(p.ECCParameters.Point.XRaw, p.ECCParameters.Point.YRaw[0])
+			p.ECCParameters.Point.YRaw = p.ECCParameters.Point.YRaw[1:]
+		})},
+		{"T23", "1024 bits", func(f *forge) { f.rsaAK = newRSA(t, 1024) }},
+		{"T23", "1024 bits that claim to be 2048", func(f *forge) {
+			f.rsaAK = newRSA(t, 1024)
+			f.public = func(p *tpm2.Public) { p.RSAParameters.KeyBits = 2048 }
+		}},
+		{"T24", "not restricted", without(tpm2.FlagRestricted)},
+		{"T24", "not fixedTPM", without(tpm2.FlagFixedTPM)},
+		{"T24", "not fixedParent", without(tpm2.FlagFixedParent)},
+		{"T24", "imported", without(tpm2.FlagSensitiveDataOrigin)},
+		{"T25", "does not sign", without(tpm2.FlagSign)},
+		{"T25", "decrypts, too", func(f *forge) { f.public = func(p *tpm2.Public) { p.Attributes |= tpm2.FlagDecrypt } }},
+		{"T31", "SHA-1 as signing hash", func(f *forge) { f.public = func(p *tpm2.Public) { p.RSAParameters.Sign.Hash = tpm2.AlgSHA1 } }},
+		{"T31", "RSAPSS", func(f *forge) { f.public = func(p *tpm2.Public) { p.RSAParameters.Sign.Alg = tpm2.AlgRSAPSS } }},
+		{"T32", "SHA-1 as name algorithm", func(f *forge) {
+			f.public = func(p *tpm2.Public) { p.NameAlg = tpm2.AlgSHA1 }
+			f.statement = func(a *tpm2.AttestationData) { a.AttestedCreationInfo.Name = sha1Name(t, *f) }
+		}},
+		{"T32", "no name algorithm", func(f *forge) { f.public = func(p *tpm2.Public) { p.NameAlg = tpm2.AlgNull } }},
+		{"-", "TPM 1.2 activation", func(f *forge) { f.key = func(k *protocol.AttestationKey) { k.UseTCSDActivationFormat = true } }},
+		{"-", "a keyed hash as AK", func(f *forge) {
+			f.public = func(p *tpm2.Public) {
+				p.Type, p.KeyedHashParameters = tpm2.AlgKeyedHash, &tpm2.KeyedHashParams{Alg: tpm2.AlgNull}
+			}
+		}},
+		{"-", "exponent 3", func(f *forge) { f.public = func(p *tpm2.Public) { p.RSAParameters.ExponentRaw = 3 } }},
+		{"-", "a storage key's symmetric scheme", func(f *forge) {
+			f.public = func(p *tpm2.Public) {
+				p.RSAParameters.Symmetric = &tpm2.SymScheme{Alg: tpm2.AlgAES, KeyBits: 128, Mode: tpm2.AlgCFB}
+			}
+		}},
+	}
+}
+
+// badStatements are statements about a creation that do not hold, and structures that lie about their length.
+func badStatements(t *testing.T) []badAK {
+	t.Helper()
+	return []badAK{
+		{"T26", "another magic", func(f *forge) { f.statement = func(a *tpm2.AttestationData) { a.Magic = 0xff544348 } }},
+		{"T27", "a quote", func(f *forge) {
+			f.statement = func(a *tpm2.AttestationData) { a.Type, a.AttestedQuoteInfo = tpm2.TagAttestQuote, &tpm2.QuoteInfo{} }
+		}},
+		{"T27", "a certification", func(f *forge) {
+			f.statement = func(a *tpm2.AttestationData) {
+				a.Type = tpm2.TagAttestCertify
+				a.AttestedCertifyInfo = &tpm2.CertifyInfo{Name: a.AttestedCreationInfo.Name, QualifiedName: a.AttestedCreationInfo.Name}
+			}
+		}},
+		{"T28", "a digest of other creation data", func(f *forge) { f.key = func(k *protocol.AttestationKey) { k.CreateData[6] ^= 1 } }},
+		{"T29", "the name of another key", named(digestName([]byte("another")))},
+		{"T29", "a handle as name", named(tpm2.Name{Handle: handle(0x81010001)})},
+		{"T29", "no name", named(tpm2.Name{})},
+		{"T29", "the right digest by the name of another algorithm", func(f *forge) {
+			f.key = func(k *protocol.AttestationKey) { k.CreateAttestation = renameAlgorithm(k.CreateAttestation) }
+		}},
+		{"T33", "a length beyond the buffer", func(f *forge) {
+			f.key = func(k *protocol.AttestationKey) { binary.BigEndian.PutUint16(k.Public[22:], 0xffff) }
+		}},
+		{"T33", "a modulus of no length", func(f *forge) { f.public = func(p *tpm2.Public) { p.RSAParameters.ModulusRaw = nil } }},
+		{"T33", "nothing but a header", func(f *forge) { f.key = func(k *protocol.AttestationKey) { k.Public = k.Public[:4] } }},
+		{"T33", "a blob of 2 kB", func(f *forge) { f.key = func(k *protocol.AttestationKey) { k.CreateData = make([]byte, 2048) } }},
+		{"T33", "an empty blob", func(f *forge) { f.key = func(k *protocol.AttestationKey) { k.CreateData = nil } }},
+		{"T34", "bytes after the public area", func(f *forge) { f.key = func(k *protocol.AttestationKey) { k.Public = append(k.Public, 0) } }},
+		{"T34", "bytes after the attestation, signed", func(f *forge) {
+			f.key = func(k *protocol.AttestationKey) {
+				k.CreateAttestation = append(k.CreateAttestation, 0)
+				k.CreateSignature = f.sign(t, k.CreateAttestation)
+			}
+		}},
+		{"T35", "4294967295 PCR selections", func(f *forge) { f.key = func(k *protocol.AttestationKey) { copy(k.CreateData, "\xff\xff\xff\xff") } }},
+	}
+}
+
+// badSignatures are statements that nobody has signed who could.
+func badSignatures(t *testing.T) []badAK {
+	t.Helper()
+	return []badAK{
+		{"T30", "signed by another key", func(f *forge) {
+			f.key = func(k *protocol.AttestationKey) {
+				k.CreateSignature = forge{rsaAK: f.otherAK}.sign(t, k.CreateAttestation)
+			}
+		}},
+		{"T30", "an ECDSA signature beside an RSA key", func(f *forge) {
+			f.key = func(k *protocol.AttestationKey) {
+				k.CreateSignature = forge{useECC: true, eccAK: f.eccAK}.sign(t, k.CreateAttestation)
+			}
+		}},
+		{"T30", "an RSA signature beside an ECC key", func(f *forge) {
+			f.useECC = true
+			f.key = func(k *protocol.AttestationKey) {
+				k.CreateSignature = forge{rsaAK: f.rsaAK}.sign(t, k.CreateAttestation)
+			}
+		}},
+		{"T30", "7 bytes of signature", func(f *forge) { f.key = func(k *protocol.AttestationKey) { k.CreateSignature = k.CreateSignature[:7] } }},
+		{"T30", "bytes after the signature", func(f *forge) {
+			f.key = func(k *protocol.AttestationKey) { k.CreateSignature = append(k.CreateSignature, 0) }
+		}},
+		{"T30", "one bit of the signature", func(f *forge) { f.key = func(k *protocol.AttestationKey) { flipLast(k.CreateSignature) } }},
+		{"T31", "SHA-1 in the signature only", func(f *forge) { f.signature = func(s *tpm2.Signature) { s.RSA.HashAlg = tpm2.AlgSHA1 } }},
+	}
 }
 
 // requireFailed expects the one public sentence and returns the reason behind it.

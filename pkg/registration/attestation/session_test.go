@@ -204,3 +204,15 @@ func requireFailedCode(t *testing.T, code protocol.Code, prover attestation.Prov
 	require.ErrorAs(t, err, &refusal, why)
 	require.Equal(t, code, refusal.Code, why)
 }
+
+// What a registration costs the server in arithmetic.
+func BenchmarkBegin(b *testing.B) {
+	token := newForge(b).token(b)
+	for b.Loop() {
+		if _, err := attestation.Begin(token, attestation.Policy{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+var testTime = time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)

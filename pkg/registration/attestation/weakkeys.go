@@ -144,7 +144,7 @@ func maybeSquare(n *big.Int) bool {
 		low = uint64(words[0])
 	}
 	// Squares end in 0, 1, 4, 9, 16, 17, 25, 33, 36, 41, 49 or 57 modulo 64.
-	const squaresModulo64 = 1<<0 | 1<<1 | 1<<4 | 1<<9 | 1<<16 | 1<<17 | 1<<25 | 1<<33 | 1<<36 | 1<<41 | 1<<49 | 1<<57
+	const squaresModulo64 uint64 = 1<<0 | 1<<1 | 1<<4 | 1<<9 | 1<<16 | 1<<17 | 1<<25 | 1<<33 | 1<<36 | 1<<41 | 1<<49 | 1<<57
 	if squaresModulo64>>(low&63)&1 == 0 {
 		return false
 	}

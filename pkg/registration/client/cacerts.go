@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"net/http"
 
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
@@ -42,7 +43,9 @@ func caCerts(ctx context.Context, endpoint *Endpoint, token string) ([]byte, err
 		return nil, err
 	}
 	_, _, err = getCACerts(ctx, endpoint, config, "", "")
-	if err == nil {
+	var refusal *protocol.Error
+	if err == nil || errors.As(err, &refusal) {
+		// Whatever the server said, it said it over a connection that is trusted.
 		return nil, nil
 	}
 	untrusted := Explain(err, endpoint.host())

@@ -109,6 +109,8 @@ func explainRefusal(refusal *protocol.Error, server string) *Failure {
 		f.Hint = "the server did not accept this machine's proof; the operator's log has the reason"
 	case protocol.CodeBadRequest, protocol.CodeUnsupported, protocol.CodeTooLarge:
 		f.Hint = "the server, or a proxy before it, does not understand this machine: check the URL's scheme and port, and both sides' versions"
+	case protocol.CodeCertificateRequired:
+		f.Hint = "this TPM has no certificate of its maker: list its TPM hash (`rancheros-register tpm-hash`) in the machineregistration instead"
 	case protocol.CodeForbidden:
 		f.Hint = "the registration does not admit this machine: list its TPM hash (`rancheros-register tpm-hash`), or look at the machineinventory"
 	case protocol.CodePending:

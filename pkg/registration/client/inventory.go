@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/rancher/rancheros-operator/pkg/registration/attestation"
@@ -25,9 +26,20 @@ type InventoryRequest struct {
 func Inventory(ctx context.Context, request InventoryRequest) (*protocol.InventoryAnswer, error) {
 	answer, err := inventory(ctx, &request)
 	if err != nil {
-		return nil, Explain(err, request.Endpoint.host())
+		return nil, explainInventory(err, request.Endpoint.host())
 	}
 	return answer, nil
+}
+
+// explainInventory knows what an unknown machine is to do here, which is not what an unknown registration is to do.
+func explainInventory(err error, server string) *Failure {
+	var refusal *protocol.Error
+	unknown := errors.As(err, &refusal) && (refusal.Code == protocol.CodeNotFound || refusal.Code == protocol.CodeUnauthorized)
+	failure := Explain(err, server)
+	if unknown && refusal.Hint == "" {
+		failure.Hint = "the server does not know this machine: run `rancheros-register register`, or correct the machine's token"
+	}
+	return failure
 }
 
 func inventory(ctx context.Context, request *InventoryRequest) (*protocol.InventoryAnswer, error) {

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,7 +38,7 @@ func TestInventory(t *testing.T) {
 	require.Equal(t, want, got)
 
 	_, err = client.Inventory(t.Context(), client.InventoryRequest{Endpoint: at, Token: "another"})
-	requireCause(t, client.CauseRefused, err, "an unknown shared token")
+	require.Contains(t, requireCause(t, client.CauseRefused, err, "an unknown shared token").Hint, "rancheros-register register")
 	_, err = client.Inventory(t.Context(), client.InventoryRequest{Endpoint: at})
 	requireCause(t, client.CauseConfig, err, "no token")
 	_, err = client.Inventory(t.Context(), client.InventoryRequest{Endpoint: at, Token: client.TPMToken})
@@ -63,6 +64,13 @@ func TestCACerts(t *testing.T) {
 	ca, err = client.CACerts(t.Context(), pinned, token)
 	require.NoError(t, err)
 	require.Nil(t, ca, "what is trusted already needs no CA")
+	server.Set(func(s *pretend.Script) {
+		s.Raw = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
+	})
+	ca, err = client.CACerts(t.Context(), pinned, token)
+	require.NoError(t, err, "a refusal over a trusted connection is no question of trust")
+	require.Nil(t, ca)
+	server.Set(func(s *pretend.Script) { s.Raw = nil })
 	ca, err = client.TrustedCACerts(t.Context(), pinned)
 	require.NoError(t, err)
 	require.Equal(t, server.CAPEM(), ca)

@@ -1,17 +1,15 @@
 package client
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/rancher/rancheros-operator/pkg/cloudconfig"
 )
 
 // Files that a registered machine has, below its root.
@@ -125,47 +123,20 @@ func (s Store) LoadCA() ([]byte, error) {
 	return ca, nil
 }
 
-// encodeCloudConfig is deterministic: keys are sorted.
+// encodeCloudConfig is the server's answer as the file that the OS reads.
 func encodeCloudConfig(config map[string]any) ([]byte, error) {
-	var out bytes.Buffer
-	out.WriteString("#cloud-config\n")
-	encoder := yaml.NewEncoder(&out)
-	encoder.SetIndent(2)
-	if err := encoder.Encode(withNumbers(config)); err != nil {
+	data, err := json.Marshal(config)
+	if err != nil {
 		return nil, fmt.Errorf("encoding cloud-config: %w", err)
 	}
-	if err := encoder.Close(); err != nil {
-		return nil, fmt.Errorf("encoding cloud-config: %w", err)
+	encoded, err := cloudconfig.Upgrade(data)
+	if err != nil {
+		return nil, err
 	}
-	return out.Bytes(), nil
-}
-
-// withNumbers turns JSON's textual numbers into numbers, which YAML would otherwise quote.
-func withNumbers(value any) any {
-	switch v := value.(type) {
-	case map[string]any:
-		converted := make(map[string]any, len(v))
-		for key, member := range v {
-			converted[key] = withNumbers(member)
-		}
-		return converted
-	case []any:
-		converted := make([]any, len(v))
-		for i, element := range v {
-			converted[i] = withNumbers(element)
-		}
-		return converted
-	case json.Number:
-		if integer, err := strconv.ParseInt(v.String(), 10, 64); err == nil {
-			return integer
-		}
-		if float, err := v.Float64(); err == nil {
-			return float
-		}
-		return v.String()
-	default:
-		return v
+	if encoded == nil {
+		return []byte("#cloud-config\n{}\n"), nil
 	}
+	return encoded, nil
 }
 
 // replaceFile writes beside the target, syncs, and renames; then syncs the folder, or the rename itself could be lost.

@@ -13,6 +13,10 @@ import (
 
 func FuzzParseAuthorization(f *testing.F) {
 	f.Add("Bearer TPMe30=")
+	whole, err := (&AttestationToken{EK: []byte("ek"), AK: &AttestationKey{
+		Public: []byte("p"), CreateData: []byte("d"), CreateAttestation: []byte("a"), CreateSignature: []byte("s")}}).EncodeAuthorization()
+	require.NoError(f, err)
+	f.Add(whole)
 	f.Fuzz(func(t *testing.T, header string) {
 		token, err := ParseAuthorization(header)
 		if !refused(t, err) {

@@ -51,7 +51,16 @@ func (s *Server) known(namespace, hash string) (*v1.MachineInventory, error) {
 			Hint:   "an administrator must delete its old MachineInventory first",
 			Reason: fmt.Sprintf("TPM hash %s belongs to %s/%s", hash, inventories[0].Namespace, inventories[0].Name)}
 	}
-	return inventories[0], nil
+	return inventories[0], notDeleting(inventories[0])
+}
+
+// notDeleting sends the machine away until its old inventory is gone: what it was told now would not hold.
+func notDeleting(inventory *v1.MachineInventory) error {
+	if inventory.DeletionTimestamp == nil {
+		return nil
+	}
+	return &protocol.Error{Code: protocol.CodeUnavailable, RetryAfter: busyRetry, Message: "this machine's inventory is being deleted",
+		Hint: "it is made anew when the old one is gone; if it stays so, look at what holds the old one back"}
 }
 
 func (s *Server) create(registration *v1.MachineRegistration, identity attestation.Identity, smbios map[string]any) (*v1.MachineInventory, error) {
@@ -65,9 +74,12 @@ func (s *Server) create(registration *v1.MachineRegistration, identity attestati
 		created, err = s.Inventories.Get(desired.Namespace, desired.Name, metav1.GetOptions{})
 		if err == nil && index.TPMHash(created) != identity.Hash {
 			return nil, &protocol.Error{Code: protocol.CodeForbidden, Message: "this machine's name is taken",
-				Hint: fmt.Sprintf("an administrator must delete or rename MachineInventory %s", desired.Name)}
+				Hint: fmt.Sprintf("an administrator must delete MachineInventory %s, or give it this machine's TPM hash", desired.Name)}
 		}
-		return created, asUnavailable(err)
+		if err != nil {
+			return nil, asUnavailable(err)
+		}
+		return created, notDeleting(created)
 	}
 	if err != nil {
 		return nil, asUnavailable(err)

@@ -1,3 +1,5 @@
+// Package v3 is the little of Rancher's own management.cattle.io/v3 that the operator reads and writes. Rancher's module
+// for it lags behind Rancher: its types are taken where they have what we need, and extended where they do not.
 package v3
 
 import (

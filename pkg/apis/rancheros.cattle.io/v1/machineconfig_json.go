@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	kubejson "k8s.io/apimachinery/pkg/util/json"
 )
 
 // plainMachineConfig is MachineConfig without its methods, so that the codec below does not call itself.
@@ -23,10 +24,11 @@ var documentedKeys = func() map[string]bool {
 	return keys
 }()
 
-// UnmarshalJSON reads the documented fields and keeps every other key in Extra.
+// UnmarshalJSON reads the documented fields and keeps every other key in Extra. Keys are told apart by their case, as
+// the schema does: encoding/json alone would take an unchecked "Role" for the role.
 func (c *MachineConfig) UnmarshalJSON(data []byte) error {
 	var plain plainMachineConfig
-	if err := json.Unmarshal(data, &plain); err != nil {
+	if err := kubejson.Unmarshal(data, &plain); err != nil {
 		return fmt.Errorf("reading machine config: %w", err)
 	}
 	var all map[string]json.RawMessage

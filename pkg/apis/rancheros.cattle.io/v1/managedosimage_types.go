@@ -241,11 +241,11 @@ type WindowSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxItems=7
 	Days []upgradev1.Day `json:"days,omitempty"`
-	// When the window opens, such as 22:00 or 10pm.
+	// When the window opens, such as 22:00 or 10pm. Absent: at 00:00.
 	// +optional
 	// +kubebuilder:validation:MaxLength=16
 	StartTime string `json:"startTime,omitempty"`
-	// When the window closes, such as 04:00 or 4am.
+	// When the window closes, such as 04:00 or 4am. Absent: at the end of the day.
 	// +optional
 	// +kubebuilder:validation:MaxLength=16
 	EndTime string `json:"endTime,omitempty"`

@@ -1,0 +1,33 @@
+# Every target calls one script; `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help demo test build build-test generate lint unit e2e ci
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## the whole product, on a control plane of its own; ONCE=1 ends after the last step
+	@scripts/demo.sh $(if $(ONCE),-once)
+
+test: ## all tests: unit, golden, and end to end on a real control plane
+	@scripts/test.sh all
+
+unit: ## the tests that need nothing but Go
+	@scripts/test.sh unit
+
+e2e: build-test ## the numbered scenarios; RUN=Test03 for some of them
+	@scripts/test.sh e2e $(RUN)
+
+build: ## rancheros-operator and rancheros-register, as they ship, into bin/
+	@scripts/build.sh
+
+build-test: ## what the tests and the demo run on, into bin/
+	@scripts/build-test.sh
+
+generate: ## typed controllers, deep copies and CRDs, from pkg/apis
+	@scripts/generate.sh
+
+lint: ## golangci-lint, with the import table in it
+	@scripts/lint.sh
+
+ci: ## all that CI checks, in its order
+	@scripts/ci.sh

@@ -1,0 +1,15 @@
+package clients
+
+import "time"
+
+// Queue is the part of a typed controller that Enqueue needs.
+type Queue interface {
+	EnqueueAfter(namespace, name string, delay time.Duration)
+}
+
+// Enqueue brings an object back to its handlers at once. Wrangler's method of that name is not used: it goes through the
+// rate limiter that is meant for failures, which lets ten objects pass in a second, and so makes a change that concerns
+// a thousand machines take minutes.
+func Enqueue(queue Queue, namespace, name string) {
+	queue.EnqueueAfter(namespace, name, 0)
+}

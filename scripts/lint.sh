@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Checks style and the import table (.golangci.yaml), formatting, and that go.mod is tidy.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+go mod tidy -diff
+go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run --timeout 20m ./...
+echo "lint is clean"

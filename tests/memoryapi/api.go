@@ -1,0 +1,202 @@
+package memoryapi
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	fleetv1 "github.com/rancher/fleet/pkg/apis/fleet.cattle.io/v1alpha1"
+	provisioningv1 "github.com/rancher/rancher/pkg/apis/provisioning.cattle.io/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	managementv3 "github.com/rancher/rancheros-operator/pkg/apis/management.cattle.io/v3"
+	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/clients"
+	fleetcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/fleet.cattle.io/v1alpha1"
+	managementcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/management.cattle.io/v3"
+	provisioningcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/provisioning.cattle.io/v1"
+	rancheroscontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/rancheros.cattle.io/v1"
+)
+
+// API holds the objects of every kind that the operator touches.
+type API struct {
+	Registrations *Store[*v1.MachineRegistration, *v1.MachineRegistrationList]
+	Inventories   *Store[*v1.MachineInventory, *v1.MachineInventoryList]
+	Images        *Store[*v1.ManagedOSImage, *v1.ManagedOSImageList]
+	Versions      *Store[*v1.ManagedOSVersion, *v1.ManagedOSVersionList]
+	ClusterTokens *Store[*managementv3.ClusterRegistrationToken, *managementv3.ClusterRegistrationTokenList]
+	Clusters      *Store[*provisioningv1.Cluster, *provisioningv1.ClusterList]
+	Bundles       *Store[*fleetv1.Bundle, *fleetv1.BundleList]
+	// Secrets are all of them; the clients' caches show the types that they are about.
+	Secrets  *Store[*corev1.Secret, *corev1.SecretList]
+	Settings Settings
+
+	// Fail, unless nil, is asked before every request; its error is the answer.
+	Fail func(request Request) error
+
+	mutex    sync.Mutex
+	requests []Request
+	versions int
+}
+
+// Request is one call of a client.
+type Request struct {
+	// Verb is create, update, patch, delete or get; Resource is the plural, with "/status" for that.
+	Verb, Resource, Namespace, Name string
+}
+
+func (r Request) String() string {
+	return fmt.Sprintf("%s %s %s/%s", r.Verb, r.Resource, r.Namespace, r.Name)
+}
+
+// Settings are Rancher's, by name.
+type Settings map[string]string
+
+// Get makes Settings a settings.Getter.
+func (s Settings) Get(name string) (*managementv3.Setting, error) {
+	value, ok := s[name]
+	if !ok {
+		return nil, apierrors.NewNotFound(schema.GroupResource{Group: "management.cattle.io", Resource: "settings"}, name)
+	}
+	return &managementv3.Setting{ObjectMeta: metav1.ObjectMeta{Name: name}, Value: value}, nil
+}
+
+// New makes an API that holds the objects. When the test ends, whoever wrote to an object in a cache fails it.
+func New(t testing.TB, objects ...runtime.Object) *API {
+	t.Helper()
+	a := &API{Settings: Settings{}}
+	a.Registrations = newStore[*v1.MachineRegistration, *v1.MachineRegistrationList](t, a, "machineregistrations")
+	a.Inventories = newStore[*v1.MachineInventory, *v1.MachineInventoryList](t, a, "machineinventories")
+	a.Images = newStore[*v1.ManagedOSImage, *v1.ManagedOSImageList](t, a, "managedosimages")
+	a.Versions = newStore[*v1.ManagedOSVersion, *v1.ManagedOSVersionList](t, a, "managedosversions")
+	a.ClusterTokens = newStore[*managementv3.ClusterRegistrationToken, *managementv3.ClusterRegistrationTokenList](t, a, "clusterregistrationtokens")
+	a.Clusters = newStore[*provisioningv1.Cluster, *provisioningv1.ClusterList](t, a, "clusters")
+	a.Bundles = newStore[*fleetv1.Bundle, *fleetv1.BundleList](t, a, "bundles")
+	a.Secrets = newStore[*corev1.Secret, *corev1.SecretList](t, a, "secrets")
+	a.Put(objects...)
+	return a
+}
+
+// Put makes the objects be there, or replaces them, as somebody else's doing: it is not counted as a request.
+func (a *API) Put(objects ...runtime.Object) {
+	for _, object := range objects {
+		switch object := object.(type) {
+		case *v1.MachineRegistration:
+			a.Registrations.put(object)
+		case *v1.MachineInventory:
+			a.Inventories.put(object)
+		case *v1.ManagedOSImage:
+			a.Images.put(object)
+		case *v1.ManagedOSVersion:
+			a.Versions.put(object)
+		case *managementv3.ClusterRegistrationToken:
+			a.ClusterTokens.put(object)
+		case *provisioningv1.Cluster:
+			a.Clusters.put(object)
+		case *fleetv1.Bundle:
+			a.Bundles.put(object)
+		case *corev1.Secret:
+			a.Secrets.put(object)
+		default:
+			panic(fmt.Sprintf("memoryapi knows no %T", object))
+		}
+	}
+}
+
+// Requests are those since the last call, in order.
+func (a *API) Requests() []string {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	requests := []string{}
+	for _, request := range a.requests {
+		requests = append(requests, request.String())
+	}
+	a.requests = nil
+	return requests
+}
+
+// ask records the request, and fails it when the test wants that.
+func (a *API) ask(request Request) error {
+	a.mutex.Lock()
+	a.requests = append(a.requests, request)
+	a.mutex.Unlock()
+	if a.Fail != nil {
+		return a.Fail(request)
+	}
+	return nil
+}
+
+// nextVersion is a resource version, and good for a UID as well.
+func (a *API) nextVersion() string {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	a.versions++
+	return fmt.Sprint(a.versions)
+}
+
+// Clients shows the API as the operator sees it.
+func (a *API) Clients() *clients.Clients {
+	return &clients.Clients{
+		RancherOS:     rancheros{api: a},
+		Management:    management{api: a},
+		Provisioning:  provisioning{api: a},
+		Fleet:         fleet{api: a},
+		Registrations: a.SecretsOfType(v1.SecretTypeRegistration),
+		MachineTokens: a.SecretsOfType(v1.SecretTypeMachineToken),
+		CloudConfigs:  a.SecretsOfType(v1.SecretTypeCloudConfig),
+		Secrets:       a.Secrets,
+	}
+}
+
+// SecretsOfType are the Secrets through a cache that shows one type only.
+func (a *API) SecretsOfType(kind corev1.SecretType) *Store[*corev1.Secret, *corev1.SecretList] {
+	return a.Secrets.narrowed(func(secret *corev1.Secret) bool { return secret.Type == kind })
+}
+
+type rancheros struct {
+	rancheroscontrollers.Interface
+	api *API
+}
+
+func (r rancheros) MachineRegistration() rancheroscontrollers.MachineRegistrationController {
+	return r.api.Registrations
+}
+
+func (r rancheros) MachineInventory() rancheroscontrollers.MachineInventoryController {
+	return r.api.Inventories
+}
+
+func (r rancheros) ManagedOSImage() rancheroscontrollers.ManagedOSImageController {
+	return r.api.Images
+}
+
+func (r rancheros) ManagedOSVersion() rancheroscontrollers.ManagedOSVersionController {
+	return r.api.Versions
+}
+
+type management struct {
+	managementcontrollers.Interface
+	api *API
+}
+
+func (m management) ClusterRegistrationToken() managementcontrollers.ClusterRegistrationTokenController {
+	return m.api.ClusterTokens
+}
+
+type provisioning struct {
+	provisioningcontrollers.Interface
+	api *API
+}
+
+func (p provisioning) Cluster() provisioningcontrollers.ClusterController { return p.api.Clusters }
+
+type fleet struct {
+	fleetcontrollers.Interface
+	api *API
+}
+
+func (f fleet) Bundle() fleetcontrollers.BundleController { return f.api.Bundles }
