@@ -21,18 +21,24 @@ import (
 type usageError struct{ error }
 
 func main() {
+	os.Exit(run(os.Args))
+}
+
+// run returns the exit code.
+func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	if err := newApp().RunContext(ctx, os.Args); err != nil {
+	if err := newApp().RunContext(ctx, args); err != nil {
 		fmt.Fprintln(os.Stderr, "rancheros-operator:", err)
 		var usage usageError
 		if errors.As(err, &usage) {
-			os.Exit(2)
+			return 2
 		}
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func newApp() *cli.App {

@@ -4,8 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	// Windows name time zones, and the image has no zoneinfo of its own.
-	_ "time/tzdata"
+	_ "time/tzdata" // Windows name time zones, and the image has no zoneinfo of its own.
 
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"

@@ -15,7 +15,9 @@ import (
 
 func main() {
 	// Wrangler's generator reads GOPATH-relative paths unless modules are forced on.
-	os.Unsetenv("GOPATH")
+	if err := os.Unsetenv("GOPATH"); err != nil {
+		logrus.Fatalf("clearing GOPATH: %v", err)
+	}
 	generateControllers()
 	if err := generateCRDs("./pkg/apis/rancheros.cattle.io/v1", "pkg/crds"); err != nil {
 		logrus.Fatalf("generating CRDs: %v", err)

@@ -25,7 +25,7 @@ const (
 )
 
 // ErrServerURL says that server-url is missing or not a URL; errors.Is finds it.
-var ErrServerURL = errors.New("Rancher's setting server-url is not an https address such as https://rancher.example.com") //nolint:staticcheck // Rancher is a name
+var ErrServerURL = errors.New("Rancher's setting server-url is not an https address such as https://rancher.example.com")
 
 // Getter finds a Setting; Wrangler's cache of Settings is one.
 type Getter interface {
@@ -84,7 +84,7 @@ func (s *Settings) SystemDefaultRegistry() (string, error) {
 	}
 	value = strings.TrimRight(strings.TrimSpace(value), "/")
 	if value != "" && !registryPattern.MatchString(value) {
-		return "", fmt.Errorf("Rancher's setting %s is not a registry such as registry.example.com:5000, but %q", SystemDefaultRegistry, value) //nolint:staticcheck // Rancher is a name
+		return "", fmt.Errorf("Rancher's setting %s is not a registry such as registry.example.com:5000, but %q", SystemDefaultRegistry, value)
 	}
 	return value, nil
 }

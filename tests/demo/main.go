@@ -24,14 +24,20 @@ import (
 func main() {
 	once := flag.Bool("once", false, "end after the last step instead of leaving everything running")
 	flag.Parse()
+	os.Exit(demonstrate(*once))
+}
+
+// demonstrate returns the exit code.
+func demonstrate(once bool) int {
 	// The tunnel's own chatter would stand between the steps.
 	logrus.SetLevel(logrus.WarnLevel)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *once); err != nil {
+	if err := run(ctx, once); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func run(ctx context.Context, once bool) (err error) {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
@@ -184,10 +183,6 @@ func plan(t *testing.T, namespace, cluster, image string, check func(spec map[st
 }
 
 func anyPlan(map[string]any) error { return nil }
-
-func ready(conditions []metav1.Condition) *metav1.Condition {
-	return meta.FindStatusCondition(conditions, v1.ConditionReady)
-}
 
 func gone(ctx context.Context, args ...string) error {
 	output, err := world.Kubectl(ctx, append([]string{"get", "--ignore-not-found", "-o", "name"}, args...)...)

@@ -65,9 +65,17 @@ func (p *process) stop() error {
 	}
 }
 
+// exit is how the process ended, also when that was with success.
+func (p *process) exit() error {
+	if p.err == nil {
+		return errors.New("exit status 0")
+	}
+	return p.err
+}
+
 // died is an error that quotes the end of the process's log.
 func (p *process) died() error {
-	return fmt.Errorf("%s ended: %v; its last words were:\n%s", filepath.Base(p.command.Path), p.err, tail(p.log, 30))
+	return fmt.Errorf("%s ended: %w; its last words were:\n%s", filepath.Base(p.command.Path), p.exit(), tail(p.log, 30))
 }
 
 func tail(file string, lines int) string {

@@ -6,7 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // what is tested is that it is refused
+	"crypto/sha1"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
@@ -282,6 +282,6 @@ func sha1Name(t *testing.T, f forge) tpm2.Name {
 	public.NameAlg = tpm2.AlgSHA1
 	encoded, err := public.Encode()
 	require.NoError(t, err)
-	sum := sha1.Sum(encoded) //nolint:gosec // see above
+	sum := sha1.Sum(encoded)
 	return tpm2.Name{Digest: &tpm2.HashValue{Alg: tpm2.AlgSHA1, Value: sum[:]}}
 }

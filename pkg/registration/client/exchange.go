@@ -60,7 +60,7 @@ func dial(ctx context.Context, endpoint *Endpoint, target *url.URL, header http.
 		TLSClientConfig:  config,
 		HandshakeTimeout: endpoint.timeout(),
 	}
-	conn, response, err := dialer.DialContext(ctx, websocketURL.String(), header)
+	conn, response, err := dialer.DialContext(ctx, websocketURL.String(), header) //nolint:bodyclose // gorilla has read it and closed it
 	if err == nil {
 		deadline, _ := ctx.Deadline()
 		return conn, errors.Join(conn.SetReadDeadline(deadline), conn.SetWriteDeadline(deadline))

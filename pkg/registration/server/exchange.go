@@ -34,8 +34,8 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, known func(has
 	}
 	defer connection.Close()
 	deadline := time.Now().Add(protocol.ChallengeTimeout)
-	body, err := prove(connection, session, deadline)
-	if err == nil {
+	var body []byte
+	if err = prove(connection, session, deadline); err == nil {
 		body, err = answer(session.Identity())
 	}
 	if err != nil {
@@ -68,21 +68,21 @@ func begin(r *http.Request, known func(hash string) error) (*attestation.Session
 }
 
 // prove sends the challenge and judges the answer: one binary frame, in time.
-func prove(connection *websocket.Conn, session *attestation.Session, deadline time.Time) ([]byte, error) {
+func prove(connection *websocket.Conn, session *attestation.Session, deadline time.Time) error {
 	challenge, err := session.Challenge().Encode()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	connection.SetReadLimit(protocol.MaxFrameUnauthenticated)
 	_ = connection.SetReadDeadline(deadline)
 	_ = connection.SetWriteDeadline(deadline)
 	if err := connection.WriteMessage(websocket.BinaryMessage, challenge); err != nil {
-		return nil, &protocol.Error{Code: protocol.CodeAttestationFailed, Message: "attestation failed", Err: err}
+		return &protocol.Error{Code: protocol.CodeAttestationFailed, Message: "attestation failed", Err: err}
 	}
 	kind, response, err := connection.ReadMessage()
 	if err != nil || kind != websocket.BinaryMessage {
-		return nil, &protocol.Error{Code: protocol.CodeAttestationFailed, Message: "attestation failed", Err: err,
+		return &protocol.Error{Code: protocol.CodeAttestationFailed, Message: "attestation failed", Err: err,
 			Reason: "no binary answer to the challenge"}
 	}
-	return nil, session.Verify(response)
+	return session.Verify(response)
 }

@@ -45,16 +45,16 @@ func Open(path string) (*Device, error) {
 	}
 	channel := &channel{ReadWriteCloser: raw}
 	if _, err := tpm2.GetManufacturer(channel); err != nil {
-		channel.Close()
+		_ = channel.Close()
 		return nil, notTPM2(path, err)
 	}
 	device := &Device{channel: channel}
 	if device.tpm, err = attest.OpenTPM(&attest.OpenConfig{CommandChannel: channel}); err != nil {
-		channel.Close()
+		_ = channel.Close()
 		return nil, diagnose(channel, fmt.Errorf("opening %s: %w", path, err))
 	}
 	if err := device.readEK(); err != nil {
-		device.Close()
+		_ = device.Close()
 		return nil, err
 	}
 	return device, nil
