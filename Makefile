@@ -3,7 +3,7 @@
 .PHONY: help demo test build build-test generate lint unit e2e ci
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## the whole product, on a control plane of its own; ONCE=1 ends after the last step
 	@scripts/demo.sh $(if $(ONCE),-once)
@@ -11,7 +11,7 @@ demo: ## the whole product, on a control plane of its own; ONCE=1 ends after the
 test: ## all tests: unit, golden, and end to end on a real control plane
 	@scripts/test.sh all
 
-unit: ## the tests that need nothing but Go
+unit: ## the tests that need no control plane
 	@scripts/test.sh unit
 
 e2e: build-test ## the numbered scenarios; RUN=Test03 for some of them

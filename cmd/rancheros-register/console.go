@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/rancher/rancheros-operator/pkg/registration/client"
@@ -37,22 +38,40 @@ func (c *console) once(format string, args ...any) {
 // failure says what happened and what to do.
 func (c *console) failure(err error) {
 	failure := explain(err)
-	c.progress("Failed: %s.", failure.Message)
+	c.progress("%s", sentence(failure))
+	c.advice(failure)
+}
+
+// sentence says how bad it is, unless the message does.
+func sentence(failure *client.Failure) string {
+	switch {
+	case strings.HasPrefix(failure.Message, "waiting "):
+		return "W" + failure.Message[1:] + "."
+	case failure.Cause == client.CauseNotYet:
+		return "Waiting: " + failure.Message + "."
+	default:
+		return "Failed: " + failure.Message + "."
+	}
+}
+
+func (c *console) advice(failure *client.Failure) {
 	if failure.Hint != "" {
 		c.progress("What to do: %s.", failure.Hint)
+	}
+	c.clock(failure.Clock)
+}
+
+// clock warns of a clock that is wrong by the server's, whatever else happened.
+func (c *console) clock(problem string) {
+	if problem != "" {
+		c.progress("Warning: %s; set it in the firmware's setup, or give the machine a time server.", problem)
 	}
 }
 
 // retrying is a failure that is not the end.
 func (c *console) retrying(failure *client.Failure, pause time.Duration) {
-	verb := "Failed"
-	if failure.Cause == client.CauseNotYet {
-		verb = "Waiting"
-	}
-	c.progress("%s: %s. Asking again in %s.", verb, failure.Message, pause.Round(100*time.Millisecond))
-	if failure.Hint != "" {
-		c.progress("What to do: %s.", failure.Hint)
-	}
+	c.progress("%s Asking again in %s.", sentence(failure), pause.Round(100*time.Millisecond))
+	c.advice(failure)
 }
 
 func explain(err error) *client.Failure {

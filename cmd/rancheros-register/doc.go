@@ -3,6 +3,7 @@
 //
 //	register   prove, and write what the server answers    register.go
 //	join       wait for a cluster, run Rancher's script     join.go
+//	call-home  report host name, addresses and OS version   callhome.go, systemd/
 //	tpm-hash   the machine's identity                       tpmhash.go
 //	version                                                 version.go
 //

@@ -98,16 +98,9 @@ func join(c *cli.Context, out *console) error {
 
 // gather finds server, token, role and CA: flags win over cloud-configs, those over what registration has left.
 func (j *joining) gather(state client.State) error {
-	settings, err := client.ReadSettings(j.store.Root, j.cli.StringSlice(flagConfig))
+	settings, err := readSettings(j.cli, j.out)
 	if err != nil {
 		return err
-	}
-	for _, warning := range settings.Warnings {
-		j.out.progress("Warning: %s.", warning)
-	}
-	j.endpoint = client.Endpoint{AllowHTTP: j.cli.Bool(flagAllowHTTP), URL: first(j.cli.String(flagServer), settings.Server, state.Server)}
-	if j.endpoint.URL == "" {
-		return &client.Failure{Cause: client.CauseConfig, Message: "no server is given", Hint: "register first, or give --" + flagServer}
 	}
 	j.token = first(settings.Token, client.TPMToken)
 	if path := j.cli.String(flagTokenFile); path != "" {
@@ -118,15 +111,38 @@ func (j *joining) gather(state client.State) error {
 		j.token = strings.TrimSpace(string(token))
 	}
 	j.role = first(j.cli.String(flagRole), settings.Role)
-	if j.endpoint.CA, err = readCAFile(j.cli); err != nil || j.endpoint.CA != nil {
-		return err
+	j.endpoint, err = serverEndpoint(j.cli, settings, j.store, state)
+	return err
+}
+
+// readSettings says what it skips.
+func readSettings(c *cli.Context, out *console) (*client.Settings, error) {
+	settings, err := client.ReadSettings(c.String(flagRoot), c.StringSlice(flagConfig))
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range settings.Warnings {
+		out.progress("Warning: %s.", warning)
+	}
+	return settings, nil
+}
+
+// serverEndpoint is Rancher's address and how to trust it: flags win over cloud-configs, those over what registration has left.
+func serverEndpoint(c *cli.Context, settings *client.Settings, store client.Store, state client.State) (client.Endpoint, error) {
+	endpoint := client.Endpoint{AllowHTTP: c.Bool(flagAllowHTTP), URL: first(c.String(flagServer), settings.Server, state.Server)}
+	if endpoint.URL == "" {
+		return endpoint, &client.Failure{Cause: client.CauseConfig, Message: "no server is given", Hint: "register first, or give --" + flagServer}
+	}
+	var err error
+	if endpoint.CA, err = readCAFile(c); err != nil || endpoint.CA != nil {
+		return endpoint, err
 	}
 	if settings.RegistrationCA != "" {
-		j.endpoint.CA = []byte(settings.RegistrationCA)
-		return nil
+		endpoint.CA = []byte(settings.RegistrationCA)
+		return endpoint, nil
 	}
-	j.endpoint.CA, err = j.store.LoadCA()
-	return err
+	endpoint.CA, err = store.LoadCA()
+	return endpoint, err
 }
 
 // ask is one question to the server. A machine that has been told its role and holds a cluster's token has nothing to ask, as with rancherd.
@@ -142,7 +158,7 @@ func (j *joining) ask(ctx context.Context) (*protocol.InventoryAnswer, error) {
 	if j.role != "" && j.token != client.TPMToken {
 		return &protocol.InventoryAnswer{Role: j.role, Token: j.token}, nil
 	}
-	request := client.InventoryRequest{Endpoint: *endpoint, Token: j.token}
+	request := client.InventoryRequest{Endpoint: *endpoint, Token: j.token, Facts: readFacts(j.cli, j.out)}
 	if j.token == client.TPMToken {
 		prover, err := openTPM(j.cli, j.out)
 		if err != nil {

@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Description: exitCodeHelp,
 		Writer:      stdout,
 		ErrWriter:   stderr,
-		Commands:    []*cli.Command{registerCommand(out), joinCommand(out), tpmHashCommand(out), versionCommand(out)},
+		Commands:    []*cli.Command{registerCommand(out), joinCommand(out), callHomeCommand(out), tpmHashCommand(out), versionCommand(out)},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return unknownCommand(c)

@@ -27,7 +27,7 @@ the registration URL itself prints:
           ...
 
 The server's answer is written to ROOT/` + client.ConfigFile + `, the machine's name to ROOT/` + client.HostnameFile + `.
-Without --once, it asks until it is answered; a final no is taken for an answer after a few hours.`
+Without --once, it asks until it is answered. A final no is asked again eight times, over some minutes, before it is believed.`
 
 func registerCommand(out *console) *cli.Command {
 	return &cli.Command{
@@ -75,10 +75,11 @@ func registerOnce(ctx context.Context, c *cli.Context, out *console, endpoint cl
 		out.once("This machine has registered before, as %s; asking for its current configuration.", nameOr(state.Hostname))
 	}
 	out.progress("Proving this machine (TPM hash %s) to %s.", prover.EndorsementHash(), hostOf(endpoint.URL))
-	answer, err := client.Register(ctx, client.Registration{Endpoint: endpoint, Prover: prover, SMBIOS: smbios})
+	answer, err := client.Register(ctx, client.Registration{Endpoint: endpoint, Prover: prover, SMBIOS: smbios, Facts: readFacts(c, out)})
 	if err != nil {
 		return err
 	}
+	out.clock(answer.Clock)
 	path, err := store.SaveAnswer(answer)
 	if err != nil {
 		return err
@@ -95,6 +96,15 @@ func registerOnce(ctx context.Context, c *cli.Context, out *console, endpoint cl
 	out.result("Registered. This machine is %s.", nameOr(answer.Hostname))
 	out.result("Its configuration is in %s.", path)
 	return nil
+}
+
+// readFacts says what it could not find out; a machine without a network is still a machine.
+func readFacts(c *cli.Context, out *console) machine.Facts {
+	facts, err := machine.ReadFacts(c.String(flagRoot))
+	if err != nil {
+		out.once("This machine's facts cannot be read in full (%v).", err)
+	}
+	return facts
 }
 
 // registrationEndpoint gathers where to register, and says where it found that.

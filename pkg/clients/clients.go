@@ -112,10 +112,8 @@ func (c *Clients) addEvents(ctx context.Context, config *rest.Config) error {
 // StartCaches fills the caches, and returns when they are filled or ctx ends. Every replica does this: registration is
 // served from them.
 func (c *Clients) StartCaches(ctx context.Context) error {
-	for _, factory := range c.factories {
-		if err := factory.SharedCacheFactory().Start(ctx); err != nil {
-			return fmt.Errorf("starting caches: %w", err)
-		}
+	if err := c.startCaches(ctx); err != nil {
+		return err
 	}
 	for _, factory := range c.factories {
 		for kind, synced := range factory.SharedCacheFactory().WaitForCacheSync(ctx) {
@@ -125,6 +123,27 @@ func (c *Clients) StartCaches(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// startCaches returns when the API server has been reached, or ctx ends. Lasso waits for the former without an eye on
+// the latter: a process that cannot reach the API server must end all the same when it is told to.
+func (c *Clients) startCaches(ctx context.Context) error {
+	started := make(chan error, 1)
+	go func() {
+		for _, factory := range c.factories {
+			if err := factory.SharedCacheFactory().Start(ctx); err != nil {
+				started <- fmt.Errorf("starting caches: %w", err)
+				return
+			}
+		}
+		started <- nil
+	}()
+	select {
+	case err := <-started:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("reaching the API server: %w", context.Cause(ctx))
+	}
 }
 
 // StartTunnel starts the handlers of the tunnel's Secret. Every replica has a tunnel of its own.

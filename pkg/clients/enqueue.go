@@ -8,8 +8,8 @@ type Queue interface {
 }
 
 // Enqueue brings an object back to its handlers at once. Wrangler's method of that name is not used: it goes through the
-// rate limiter that is meant for failures, which lets ten objects pass in a second, and so makes a change that concerns
-// a thousand machines take minutes.
+// rate limiter that is meant for failures, and counts as one more of them. An object that has failed a few times would wait
+// for up to two minutes, although what it waits for has just changed.
 func Enqueue(queue Queue, namespace, name string) {
 	queue.EnqueueAfter(namespace, name, 0)
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	provisioningv1 "github.com/rancher/rancher/pkg/apis/provisioning.cattle.io/v1"
 	corev1controllers "github.com/rancher/wrangler/v3/pkg/generated/controllers/core/v1"
@@ -60,7 +61,7 @@ func Add(c *clients.Clients) *Indexes {
 		clusters:            c.Provisioning.Cluster().Cache(),
 		clusterTokens:       c.Management.ClusterRegistrationToken().Cache(),
 	}
-	indexes.registrationSecrets.AddIndexer(byToken, secretByToken)
+	indexes.registrationSecrets.AddIndexer(byToken, secretByTokens)
 	indexes.machineTokens.AddIndexer(byToken, secretByToken)
 	indexes.inventories.AddIndexer(byTPMHash, inventoryByTPMHash)
 	indexes.inventories.AddIndexer(byTPMDigest, inventoryByTPMDigest)
@@ -80,6 +81,25 @@ func secretByToken(secret *corev1.Secret) ([]string, error) {
 		return nil, nil
 	}
 	return []string{digest(token)}, nil
+}
+
+// secretByTokens finds a registration's Secret by its present token and by the one before; whether that one still works
+// is for the lookup to say, since an index knows no time.
+func secretByTokens(secret *corev1.Secret) ([]string, error) {
+	tokens, err := secretByToken(secret)
+	if previous := secret.Data[v1.SecretKeyPreviousToken]; len(previous) > 0 {
+		tokens = append(tokens, digest(previous))
+	}
+	return tokens, err
+}
+
+// stillWorks tells a registration's present token, and the one before within its grace, from one that was rotated away.
+func stillWorks(secret *corev1.Secret, token string, now time.Time) bool {
+	if string(secret.Data[v1.SecretKeyToken]) == token {
+		return true
+	}
+	expires, err := time.Parse(time.RFC3339, string(secret.Data[v1.SecretKeyPreviousTokenExpires]))
+	return err == nil && now.Before(expires) && string(secret.Data[v1.SecretKeyPreviousToken]) == token
 }
 
 func inventoryByTPMHash(inventory *v1.MachineInventory) ([]string, error) {
@@ -147,6 +167,9 @@ func (i *Indexes) RegistrationsByToken(token string) ([]*v1.MachineRegistration,
 	var registrations []*v1.MachineRegistration
 	for _, secret := range secrets {
 		if _, registration, ours := RegistrationOfSecret(key(secret.Namespace, secret.Name)); !ours || registration != secret.Labels[v1.LabelRegistration] {
+			continue
+		}
+		if !stillWorks(secret, token, time.Now()) {
 			continue
 		}
 		registration, err := i.registrations.Get(secret.Namespace, secret.Labels[v1.LabelRegistration])

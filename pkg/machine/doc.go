@@ -8,7 +8,7 @@
 //
 // The readers run on the machine, below any folder that looks like its root; the renderers run on the server, on data that an unknown machine
 // has sent. So whatever goes in, a name comes out that Kubernetes accepts, that is the same on every retry and
-// on every replica, and that no other machine can obtain: it always ends in a digest of the machine's proven identity.
+// on every replica, and that no machine can choose for itself: it always ends in a digest of the machine's proven identity.
 //
 // Nothing here knows Kubernetes.
 package machine

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// maxAddresses bounds how many addresses a machine reports.
-const maxAddresses = 16
+// MaxAddresses bounds how many addresses a machine reports.
+const MaxAddresses = 16
 
 // Facts are what a machine reports about itself once it runs.
 type Facts struct {
@@ -44,7 +44,7 @@ func ReadFacts(root string) (Facts, error) {
 	}
 	slices.Sort(facts.Addresses)
 	facts.Addresses = slices.Compact(facts.Addresses)
-	facts.Addresses = facts.Addresses[:min(len(facts.Addresses), maxAddresses)]
+	facts.Addresses = facts.Addresses[:min(len(facts.Addresses), MaxAddresses)]
 	return facts, nil
 }
 

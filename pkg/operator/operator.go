@@ -49,12 +49,13 @@ func Run(ctx context.Context, options Options) error {
 			return endedOr(ctx, err)
 		}
 		registration := server.New(server.Options{
-			Indexes:     indexes,
-			Settings:    rancher,
-			Inventories: c.RancherOS.MachineInventory(),
-			Secrets:     c.Secrets,
-			Events:      c.Events,
-			MaxInFlight: options.MaxInFlight,
+			Indexes:       indexes,
+			Settings:      rancher,
+			Inventories:   c.RancherOS.MachineInventory(),
+			Registrations: c.RancherOS.MachineRegistration(),
+			Secrets:       c.Secrets,
+			Events:        c.Events,
+			MaxInFlight:   options.MaxInFlight,
 		})
 		if err := serve(ctx, group, options, c, registration); err != nil {
 			return err
@@ -62,7 +63,9 @@ func Run(ctx context.Context, options Options) error {
 		health.ready()
 		logrus.Info("ready")
 		return lead(ctx, options, config, func(ctx context.Context) error {
-			controllers.Register(ctx, c, indexes, rancher)
+			// Handlers stay until the process ends: lasso takes them away, when their context ends, under the feet of
+			// workers that still run them.
+			controllers.Register(context.WithoutCancel(ctx), c, indexes, rancher)
 			return c.StartHandlers(ctx, options.Workers)
 		})
 	})
@@ -84,7 +87,11 @@ func serve(ctx context.Context, group *errgroup.Group, options Options, c *clien
 		group.Go(func() error { return registration.Serve(ctx, listener, certificates) })
 	}
 	if options.TunnelSecretName != "" {
-		server.NewTunnel(ctx, c.Tunnel, registration, c.Events)
+		tunnel := server.NewTunnel(ctx, c.Tunnel, server.TunnelOptions{Handler: registration, Events: c.Events})
+		group.Go(func() error {
+			tunnel.Run(ctx)
+			return nil
+		})
 		return c.StartTunnel(ctx)
 	}
 	return nil

@@ -72,7 +72,7 @@ func (d *demo) createRegistration(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.command("curl -s $(kubectl get machineregistration default -o jsonpath={.status.registrationURL})", sample)
+	d.command("curl -s --cacert rancher-ca.pem $(kubectl get machineregistration default -o jsonpath={.status.registrationURL})", sample)
 	return nil
 }
 

@@ -121,7 +121,7 @@ func Test02PremadeInventory(t *testing.T) {
 func Test02WithoutRancherInBetween(t *testing.T) {
 	ns := namespace(t, "s02-direct")
 	url := registration(t, ns, "edge", "{}")
-	direct := strings.Replace(url, world.Rancher.URL(), "http://"+world.ListenAddr, 1)
+	direct := strings.Replace(url, world.Rancher.URL(), "http://"+world.Operator.ListenAddr, 1)
 	require.NotEqual(t, url, direct)
 	m := newMachine(t, "S02-5")
 	result, err := m.Register(t.Context(), direct, "", "--allow-http")

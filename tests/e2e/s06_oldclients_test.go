@@ -105,7 +105,7 @@ func Test06Refusals(t *testing.T) {
 		{http.MethodGet, "/v1-rancheros/cacerts", "", http.StatusOK},
 		{http.MethodHead, path, "", http.StatusOK},
 	} {
-		for _, base := range []string{world.Rancher.URL(), "http://" + world.ListenAddr} {
+		for _, base := range []string{world.Rancher.URL(), "http://" + world.Operator.ListenAddr} {
 			if strings.HasPrefix(test.authorization, "Basic") && base == world.Rancher.URL() {
 				continue // Rancher takes it for a login of its own and does not pass it on.
 			}

@@ -11,56 +11,99 @@ import (
 	"time"
 )
 
-// StartOperator starts the operator and returns when it is ready.
+// Replica is one running operator.
+type Replica struct {
+	// HealthAddr and ListenAddr are where it answers probes and machines.
+	HealthAddr, ListenAddr string
+	// LogFile holds all that it has printed, also under earlier starts.
+	LogFile string
+	// PID is its process.
+	PID int
+
+	process *process
+}
+
+// ReplicaOptions say how a replica differs from the one that every World has.
+type ReplicaOptions struct {
+	// Name tells replicas apart.
+	Name string
+	// Operator is the name of the binary in bin/; the World's by default.
+	Operator string
+	// APIServer is the address under which it reaches the API server, and APIServerCA that address's CA, in PEM; the real
+	// one by default.
+	APIServer   string
+	APIServerCA []byte
+	// Args are added to the command line.
+	Args []string
+}
+
+// StartOperator starts the World's operator and returns when it is ready.
 func (w *World) StartOperator(ctx context.Context) error {
-	kubeconfig, err := w.operatorKubeconfig(ctx)
+	args := []string{"--tunnel-secret-namespace", Namespace, "--tunnel-secret-name", "rancheros-operator-tunnel"}
+	replica, err := w.StartReplica(ctx, ReplicaOptions{Name: "operator", Args: args})
 	if err != nil {
 		return err
 	}
-	if w.HealthAddr == "" {
-		if w.HealthAddr, err = freeAddress(ctx); err != nil {
-			return err
-		}
-		if w.ListenAddr, err = freeAddress(ctx); err != nil {
-			return err
-		}
+	w.Operator = replica
+	return nil
+}
+
+// StartReplica starts another operator and returns when it is ready. It is the caller's to stop.
+func (w *World) StartReplica(ctx context.Context, options ReplicaOptions) (*Replica, error) {
+	if options.Operator == "" {
+		options.Operator = w.options.Operator
 	}
-	args := []string{"run", "--kubeconfig", kubeconfig, "--namespace", Namespace,
-		"--tunnel-secret-namespace", Namespace, "--tunnel-secret-name", "rancheros-operator-tunnel",
-		"--health-addr", w.HealthAddr, "--listen-addr", w.ListenAddr, "--log-format", "json"}
-	// The detector compares what lies in the caches with what was put there, and panics on a difference.
-	// Races go to the log, where the tests tell ours from those of libraries.
+	kubeconfig, err := w.operatorKubeconfig(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	replica := &Replica{LogFile: filepath.Join(w.Dir, options.Name+".log")}
+	if replica.HealthAddr, err = freeAddress(ctx); err != nil {
+		return nil, err
+	}
+	if replica.ListenAddr, err = freeAddress(ctx); err != nil {
+		return nil, err
+	}
+	args := append([]string{"run", "--kubeconfig", kubeconfig, "--namespace", Namespace, "--health-addr", replica.HealthAddr,
+		"--listen-addr", replica.ListenAddr, "--log-format", "json"}, options.Args...)
+	// The detector compares what lies in the caches with what was put there, and panics on a difference. Races go to the
+	// log, where the tests tell ours from those of libraries.
 	environment := []string{"KUBE_CACHE_MUTATION_DETECTOR=true", "GORACE=exitcode=0"}
-	w.operator, err = startProcess(filepath.Join(w.Bin(), w.options.Operator), args, environment, w.OperatorLog(), nil)
+	replica.process, err = startProcess(filepath.Join(w.Bin(), options.Operator), args, environment, replica.LogFile, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return Eventually(ctx, 60*time.Second, func() error { return w.operatorReady(ctx) })
+	replica.PID = replica.process.command.Process.Pid
+	if err := Eventually(ctx, 60*time.Second, func() error { return replica.Ready(ctx) }); err != nil {
+		return nil, errors.Join(err, replica.Stop())
+	}
+	return replica, nil
 }
 
-// OperatorLog is the file of the operator's log.
-func (w *World) OperatorLog() string {
-	return filepath.Join(w.Dir, "operator.log")
-}
-
-// Died is an error when the operator should run and does not.
+// Died is an error when the World's operator should run and does not.
 func (w *World) Died() error {
-	if w.operator == nil {
+	if w.Operator == nil {
 		return nil
 	}
+	return w.Operator.Died()
+}
+
+// Died is an error when the replica does not run any more.
+func (r *Replica) Died() error {
 	select {
-	case <-w.operator.done:
-		return w.operator.died()
+	case <-r.process.done:
+		return r.process.died()
 	default:
 		return nil
 	}
 }
 
-func (w *World) operatorReady(ctx context.Context) error {
-	if err := w.Died(); err != nil {
+// Ready is an error as long as the replica is not.
+func (r *Replica) Ready(ctx context.Context) error {
+	if err := r.Died(); err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.HealthAddr+"/readyz", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.HealthAddr+"/readyz", nil)
 	if err != nil {
 		return err
 	}
@@ -75,19 +118,23 @@ func (w *World) operatorReady(ctx context.Context) error {
 	return nil
 }
 
-// StopOperator ends the operator; that it ended badly, or had died before, is an error.
+// StopOperator ends the World's operator; that it ended badly, or had died before, is an error.
 func (w *World) StopOperator() error {
-	if w.operator == nil {
+	if w.Operator == nil {
 		return errors.New("the operator does not run")
 	}
-	died := w.Died()
-	operator := w.operator
-	w.operator = nil
-	if died != nil {
-		return died
+	operator := w.Operator
+	w.Operator = nil
+	return operator.Stop()
+}
+
+// Stop ends the replica; that it ended badly, or had died before, is an error.
+func (r *Replica) Stop() error {
+	if err := r.Died(); err != nil {
+		return err
 	}
-	if err := operator.stop(); err != nil {
-		return fmt.Errorf("stopping the operator: %w; its last words were:\n%s", err, tail(w.OperatorLog(), 30))
+	if err := r.process.stop(); err != nil {
+		return fmt.Errorf("stopping the operator: %w; its last words were:\n%s", err, tail(r.LogFile, 30))
 	}
 	return nil
 }
@@ -101,8 +148,8 @@ func freeAddress(ctx context.Context) (string, error) {
 	return listener.Addr().String(), nil
 }
 
-// Log is the operator's whole log.
+// Log is the whole log of the World's operator.
 func (w *World) Log() (string, error) {
-	body, err := os.ReadFile(w.OperatorLog())
+	body, err := os.ReadFile(filepath.Join(w.Dir, "operator.log"))
 	return string(body), err
 }

@@ -49,13 +49,12 @@ type World struct {
 	Clients *clients.Clients
 	// Rancher is the pretend one.
 	Rancher *rancher.Rancher
-	// HealthAddr and ListenAddr are where the operator answers probes and machines.
-	HealthAddr, ListenAddr string
+	// Operator is the one that is connected to Rancher; nil while it is stopped.
+	Operator *Replica
 
 	options      Options
 	cancel       context.CancelFunc
 	controlPlane *process
-	operator     *process
 }
 
 // Start starts everything and returns when machines can register through Rancher.
@@ -145,11 +144,11 @@ func (w *World) Indexes(ctx context.Context) (*index.Indexes, error) {
 func (w *World) WaitForTunnel(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	operator := w.operator
+	operator := w.Operator
 	go func() {
 		select {
-		case <-operator.done:
-			cancel(operator.died())
+		case <-operator.process.done:
+			cancel(operator.process.died())
 		case <-ctx.Done():
 		}
 	}()
@@ -162,7 +161,7 @@ func (w *World) WaitForTunnel(ctx context.Context) error {
 // Stop ends everything, the last started first. What ended badly is an error.
 func (w *World) Stop() error {
 	var errs []error
-	if w.operator != nil {
+	if w.Operator != nil {
 		errs = append(errs, w.StopOperator())
 	}
 	if w.Rancher != nil {

@@ -35,6 +35,11 @@ type EKCertificate struct {
 	Extra []pkix.Extension
 }
 
+// Padding is an extension of so many bytes that nobody knows: real makers' certificates hold long URLs and platform data.
+func Padding(size int) []pkix.Extension {
+	return []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999, 1}, Value: make([]byte, size)}}
+}
+
 // NewMakerCA makes a maker of the given name. Two of one name are two CAs with different keys.
 func NewMakerCA(name string) (*MakerCA, error) {
 	rootKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

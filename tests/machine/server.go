@@ -19,7 +19,8 @@ import (
 // RegistrationToken is the only token that Server knows.
 const RegistrationToken = "bcdfghjklmnpqrstvwxz2456789bcdfghjklmnpqrstvwxz2456789"
 
-// Server is a registration server without a cluster behind it. Change its fields with Set.
+// Server is a registration server without a cluster behind it. It speaks version 1, and knows of no other unless its Script says so. Change
+// its fields with Set.
 type Server struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -37,6 +38,14 @@ type Script struct {
 	Challenge []byte
 	// Final is the last frame of a registration, Inventory that of an inventory request. Nil closes without one.
 	Final, Inventory []byte
+	// V2 makes it speak version 2 with clients that offer it: Final and Inventory are then wrapped into messages.
+	V2 bool
+	// Refusal is a typed error of version 2, after the proof.
+	Refusal *protocol.Error
+	// State answers those who call home in version 2.
+	State protocol.AssignmentState
+	// Date is the server's clock, in the answer to the upgrade; default now.
+	Date time.Time
 	// Delay comes before the last frame.
 	Delay time.Duration
 	// SharedToken is the one shared token that is known.
@@ -50,6 +59,8 @@ type Asked struct {
 	Path     string
 	Identity string // once proven
 	SMBIOS   map[string]any
+	// Report is what was said in version 2; nil in version 1.
+	Report *protocol.Report
 }
 
 // NewServer starts a TLS server whose CA is CAPEM.
@@ -130,11 +141,23 @@ func (s *Server) attest(w http.ResponseWriter, r *http.Request, say *Script, fin
 		return
 	}
 	upgrader := websocket.Upgrader{}
-	conn, err := upgrader.Upgrade(w, r, nil)
+	header := http.Header{}
+	if !say.Date.IsZero() {
+		header.Set("Date", say.Date.UTC().Format(http.TimeFormat))
+	}
+	v2, _ := protocol.OffersV2(r.Header.Values("Sec-WebSocket-Protocol"))
+	if v2 = v2 && say.V2; v2 {
+		header.Set("Sec-WebSocket-Protocol", protocol.SubprotocolV2)
+	}
+	conn, err := upgrader.Upgrade(w, r, header)
 	if err != nil {
 		return
 	}
 	defer conn.Close()
+	if v2 {
+		s.attestV2(conn, session, r.URL.Path, say)
+		return
+	}
 	challenge := say.Challenge
 	if challenge == nil {
 		challenge, _ = session.Challenge().Encode()
@@ -153,6 +176,52 @@ func (s *Server) attest(w http.ResponseWriter, r *http.Request, say *Script, fin
 	if final != nil {
 		_ = conn.WriteMessage(websocket.BinaryMessage, final)
 	}
+}
+
+// attestV2 says its lines in version 2, and ends with a close frame.
+func (s *Server) attestV2(conn *websocket.Conn, session *attestation.Session, path string, say *Script) {
+	challenge, _ := protocol.EncodeChallengeV2(session.Challenge())
+	if conn.WriteMessage(websocket.BinaryMessage, challenge) != nil {
+		return
+	}
+	_, answer, err := conn.ReadMessage()
+	if err != nil || session.VerifyV2(answer) != nil {
+		return
+	}
+	proven, _ := protocol.EncodeProven(session.Identity().Hash)
+	if conn.WriteMessage(websocket.BinaryMessage, proven) != nil {
+		return
+	}
+	_, facts, err := conn.ReadMessage()
+	if err != nil {
+		return
+	}
+	report, err := protocol.ParseReport(facts)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	s.asked = append(s.asked, Asked{Path: path, Identity: session.Identity().Hash, SMBIOS: report.SMBIOS, Report: report})
+	s.mu.Unlock()
+	time.Sleep(say.Delay)
+	if last := lastMessage(path, report, say); last != nil {
+		_ = conn.WriteMessage(websocket.BinaryMessage, last)
+	}
+	_ = conn.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""))
+}
+
+func lastMessage(path string, report *protocol.Report, say *Script) (last []byte) {
+	switch {
+	case say.Refusal != nil:
+		last, _ = protocol.EncodeErrorV2(say.Refusal)
+	case report.CallHome:
+		last, _ = (&protocol.Assignment{State: say.State}).Encode()
+	case path == protocol.PathInventory:
+		last, _ = (&protocol.Assignment{State: protocol.StateAssigned, Answer: say.Inventory}).Encode()
+	case say.Final != nil:
+		last, _ = protocol.EncodeConfig(say.Final)
+	}
+	return last
 }
 
 func serveCACerts(w http.ResponseWriter, r *http.Request, say *Script) {

@@ -11,11 +11,16 @@ import (
 // machine that is new and has no cluster: its making was told by the registration.
 func (h *handler) emit(inventory *v1.MachineInventory, turned []metav1.Condition) {
 	for _, condition := range turned {
-		if condition.Type != v1.ConditionClusterAssigned || condition.Reason == v1.ReasonNoCluster {
+		if condition.Type == v1.ConditionReady || condition.Reason == v1.ReasonNoCluster || !news(inventory, condition) {
 			continue
 		}
 		h.events.Event(inventory, severity(condition.Reason), condition.Reason, condition.Message)
 	}
+}
+
+// news is everything but an approval that nobody had to give.
+func news(inventory *v1.MachineInventory, condition metav1.Condition) bool {
+	return condition.Reason != v1.ReasonApproved || inventory.Spec.Approved != nil
 }
 
 // severity is Warning where somebody has to do something, and Normal where waiting is enough.

@@ -249,7 +249,9 @@ func TestDeletion(t *testing.T) {
 	require.NoError(t, w.reconcile(t))
 	require.Empty(t, w.Requests(), "what is going gets no token and no status any more")
 
-	w = newWorld(t, changed(machine("site"), func(m *v1.MachineInventory) { m.DeletionTimestamp, m.Finalizers = &deleted, []string{v1.FinalizerClusterToken} }))
+	w = newWorld(t, changed(machine("site"), func(m *v1.MachineInventory) {
+		m.DeletionTimestamp, m.Finalizers = &deleted, []string{v1.FinalizerClusterToken}
+	}))
 	require.NoError(t, w.reconcile(t))
 	require.Empty(t, w.Inventories.Names(), "gone")
 }

@@ -17,6 +17,7 @@ func computeStatus(inventory *v1.MachineInventory, decided assignment, err error
 	into := &inventory.Status
 	into.ObservedGeneration = inventory.Generation
 	into.TPMHash = index.TPMHash(inventory)
+	into.Assurance = assurance(inventory)
 	hadToken := into.ClusterRegistrationTokenName != ""
 	if err == nil {
 		into.ClusterRegistrationTokenNamespace, into.ClusterRegistrationTokenName = "", ""
@@ -25,13 +26,38 @@ func computeStatus(inventory *v1.MachineInventory, decided assignment, err error
 			into.ClusterRegistrationTokenName = decided.token.Name
 		}
 	}
-	assigned := clusterAssigned(inventory, decided, hadToken, err)
-	turned := status.Set(&into.Conditions, inventory.Generation, assigned, ready(assigned))
-	return turned
+	approval, assigned := approval(inventory), clusterAssigned(inventory, decided, hadToken, err)
+	return status.Set(&into.Conditions, inventory.Generation, assigned, approval, ready(approval, assigned))
 }
 
-// ready is as clusterAssigned, but a machine without a cluster lacks nothing.
-func ready(assigned metav1.Condition) metav1.Condition {
+// assurance is what the registration server found out, which its label says; a person who writes an inventory vouches
+// for the TPM in it.
+func assurance(inventory *v1.MachineInventory) string {
+	switch {
+	case inventory.Labels[v1.LabelAssurance] != "":
+		return inventory.Labels[v1.LabelAssurance]
+	case index.TPMHash(inventory) != "":
+		return v1.AssuranceListed
+	case inventory.Spec.MachineTokenSecretName != "":
+		return v1.AssuranceSharedSecret
+	}
+	return ""
+}
+
+func approval(inventory *v1.MachineInventory) metav1.Condition {
+	if approved(inventory) {
+		return status.True(v1.ConditionApproved, v1.ReasonApproved, "the machine may have its configuration and a cluster")
+	}
+	return status.False(v1.ConditionApproved, v1.ReasonPendingApproval,
+		"the machine waits for approval; compare status.tpmHash with what the machine shows, then set spec.approved to true, or delete this")
+}
+
+// ready is as clusterAssigned, but a machine without a cluster lacks nothing, and one that is not approved everything.
+func ready(approval, assigned metav1.Condition) metav1.Condition {
+	if approval.Status != metav1.ConditionTrue {
+		approval.Type = v1.ConditionReady
+		return approval
+	}
 	switch assigned.Reason {
 	case v1.ReasonNoCluster, v1.ReasonReleased:
 		return status.True(v1.ConditionReady, assigned.Reason, assigned.Message)
@@ -51,6 +77,8 @@ func clusterAssigned(inventory *v1.MachineInventory, decided assignment, hadToke
 		return status.False(kind, v1.ReasonAPIError, fmt.Sprintf("%v; it is tried again", err))
 	case name == "":
 		return unassigned(inventory, hadToken)
+	case !approved(inventory):
+		return status.False(kind, v1.ReasonPendingApproval, fmt.Sprintf("the machine gets no token for Cluster %s before it is approved", name))
 	case decided.cluster == nil:
 		return status.False(kind, v1.ReasonWaitingForCluster, fmt.Sprintf(
 			"there is no Cluster %s in namespace %s yet; the machine joins when it appears", name, namespace))

@@ -66,7 +66,7 @@ func TestClusterAssigned(t *testing.T) {
 			require.NotContains(t, got.Message, "secret-token")
 			require.Equal(t, c.reason == v1.ReasonTokenReady, got.Status == metav1.ConditionTrue, "True is said of a token alone")
 
-			summary := ready(got)
+			summary := ready(approval(c.machine), got)
 			require.Equal(t, v1.ConditionReady, summary.Type)
 			require.Equal(t, []string{got.Reason, got.Message}, []string{summary.Reason, summary.Message})
 			good := c.reason == v1.ReasonTokenReady || c.reason == v1.ReasonNoCluster || c.reason == v1.ReasonReleased
@@ -79,7 +79,7 @@ func TestComputeStatus(t *testing.T) {
 	hash := strings.Repeat("ab", 32)
 	m := changed(machine("site"), func(m *v1.MachineInventory) { m.Spec.TPMHash = hash })
 	decided := assignment{gathered: gathered{inventory: m, cluster: cluster("site", "c-m-a")}, token: tokenIn("c-m-a")}
-	require.Len(t, computeStatus(m, decided, nil), 2)
+	require.Len(t, computeStatus(m, decided, nil), 3)
 	require.Equal(t, int64(2), m.Status.ObservedGeneration)
 	require.Equal(t, hash, m.Status.TPMHash, "under whichever name it was given")
 	require.Equal(t, "c-m-a", m.Status.ClusterRegistrationTokenNamespace)
@@ -111,5 +111,36 @@ func TestSeverity(t *testing.T) {
 		v1.ReasonForeignToken: corev1.EventTypeWarning, v1.ReasonAPIError: corev1.EventTypeWarning, v1.ReasonRoleMissing: corev1.EventTypeWarning, v1.ReasonClusterDeleting: corev1.EventTypeWarning,
 	} {
 		require.Equal(t, want, severity(reason), reason)
+	}
+}
+
+// A machine that a person has to look at first gets nothing, and says so before anything else.
+func TestApproval(t *testing.T) {
+	no, yes := false, true
+	m := changed(machine("site"), func(m *v1.MachineInventory) { m.Spec.Approved = &no })
+	g := gathered{inventory: m, cluster: cluster("site", "c-m-a"), tokens: []*managementv3.ClusterRegistrationToken{tokenIn("c-m-a")}}
+	decided := decide(g)
+	require.Nil(t, decided.create)
+	require.Len(t, decided.remove, 1, "what was given before is taken back")
+	computeStatus(m, decided, nil)
+	for _, condition := range m.Status.Conditions {
+		require.Equal(t, v1.ReasonPendingApproval, condition.Reason, condition.Type)
+		require.Equal(t, metav1.ConditionFalse, condition.Status)
+	}
+	m.Spec.Approved = &yes
+	require.Empty(t, decide(g).remove)
+}
+
+func TestAssurance(t *testing.T) {
+	hash := strings.Repeat("ab", 32)
+	for want, change := range map[string]func(*v1.MachineInventory){
+		v1.AssuranceCertificate: func(m *v1.MachineInventory) {
+			m.Labels, m.Spec.TPM = map[string]string{v1.LabelAssurance: v1.AssuranceCertificate}, hash
+		},
+		v1.AssuranceListed:       func(m *v1.MachineInventory) { m.Spec.TPM, m.Spec.MachineTokenSecretName = hash, "secret" },
+		v1.AssuranceSharedSecret: func(m *v1.MachineInventory) { m.Spec.MachineTokenSecretName = "secret" },
+		"":                       func(*v1.MachineInventory) {},
+	} {
+		require.Equal(t, want, assurance(changed(machine("site"), change)))
 	}
 }

@@ -51,7 +51,7 @@ func decide(g gathered) assignment {
 
 // wantedToken is nil when no cluster is assigned, or it has nowhere to put a token yet.
 func wantedToken(g gathered) *managementv3.ClusterRegistrationToken {
-	if g.cluster == nil || g.cluster.DeletionTimestamp != nil || g.cluster.Status.ClusterName == "" {
+	if !approved(g.inventory) || g.cluster == nil || g.cluster.DeletionTimestamp != nil || g.cluster.Status.ClusterName == "" {
 		return nil
 	}
 	managementCluster := g.cluster.Status.ClusterName
@@ -66,6 +66,11 @@ func wantedToken(g gathered) *managementv3.ClusterRegistrationToken {
 		},
 		Spec: rancherv3.ClusterRegistrationTokenSpec{ClusterName: managementCluster},
 	}
+}
+
+// approved is so unless somebody has to look at the machine first.
+func approved(inventory *v1.MachineInventory) bool {
+	return inventory.Spec.Approved == nil || *inventory.Spec.Approved
 }
 
 // ours tells whether token is one that we made for the same machine and cluster as wanted.

@@ -104,6 +104,13 @@ func newDrain(drain *v1.DrainSpec) (*upgradev1.DrainSpec, error) {
 	if err := checkSelectors("drain.podSelector", drain.PodSelector); err != nil {
 		return nil, err
 	}
+	if out.DeleteLocalData != nil && out.DeleteEmptydirData != nil {
+		// system-upgrade-controller takes one of the two names, and stalls a Plan with both.
+		if *out.DeleteLocalData != *out.DeleteEmptydirData {
+			return nil, refuse(v1.ReasonInvalidSpec, "drain.deleteLocalData and drain.deleteEmptydirData mean the same and differ; give one of them")
+		}
+		out.DeleteLocalData = nil
+	}
 	if drain.Timeout != nil {
 		seconds, err := wholeSeconds(drain.Timeout, "drain.timeout")
 		if err != nil {

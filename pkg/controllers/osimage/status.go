@@ -75,5 +75,5 @@ func ready(image *v1.ManagedOSImage, delivered metav1.Condition) metav1.Conditio
 	if valueOr(image.Spec.Concurrency, 1) == 0 {
 		return status.False(kind, v1.ReasonPaused, "paused: concurrency is 0; set it to 1 or more to go on")
 	}
-	return status.Unknown(kind, v1.ReasonDelivered, delivered.Message+", and their nodes are upgraded by it; what the nodes run is not seen from here yet")
+	return status.Unknown(kind, v1.ReasonDelivered, delivered.Message+", which upgrade their nodes by it; what the nodes run is not read from here yet")
 }

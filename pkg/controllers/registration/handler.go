@@ -3,6 +3,7 @@ package registration
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,7 +26,16 @@ func (h *handler) onChange(_ string, registration *v1.MachineRegistration) (*v1.
 	if writeErr == nil {
 		h.emit(registration, turned)
 	}
+	h.wakeAtExpiry(registration, observed.now)
 	return written, errors.Join(err, writeErr)
+}
+
+// wakeAtExpiry brings the registration back when its expiry turns its Ready condition.
+func (h *handler) wakeAtExpiry(registration *v1.MachineRegistration, now time.Time) {
+	admission := registration.Spec.Admission
+	if admission != nil && admission.ExpiresAt != nil && admission.ExpiresAt.After(now) {
+		h.registrations.EnqueueAfter(registration.Namespace, registration.Name, admission.ExpiresAt.Sub(now))
+	}
 }
 
 // observed is what the status is computed from.
@@ -35,11 +45,13 @@ type observed struct {
 	token        string
 	tokenErr     error
 	machines     int
+	pending      int
+	now          time.Time
 }
 
 // observe gathers, and makes the token when there is none.
 func (h *handler) observe(registration *v1.MachineRegistration) (observed, error) {
-	var seen observed
+	seen := observed{now: h.now()}
 	seen.serverURL, seen.serverURLErr = h.settings.ServerURL()
 	secret, err := h.tokenSecret(registration)
 	if err != nil {
@@ -48,7 +60,7 @@ func (h *handler) observe(registration *v1.MachineRegistration) (observed, error
 		seen.token = string(secret.Data[v1.SecretKeyToken])
 	}
 	machines, countErr := h.indexes.InventoriesByRegistration(registration.Namespace, registration.Name)
-	seen.machines = count(machines)
+	seen.machines, seen.pending = count(machines)
 	// A missing server-url is not worth a retry: the Setting's change brings us back.
 	if errors.Is(seen.serverURLErr, settings.ErrServerURL) {
 		return seen, errors.Join(err, countErr)
@@ -74,15 +86,22 @@ func (h *handler) tokenSecret(registration *v1.MachineRegistration) (*corev1.Sec
 	if err != nil {
 		return nil, fmt.Errorf("getting the token's Secret: %w", err)
 	}
-	return secret, checkTokenSecret(registration, secret)
+	if err := checkTokenSecret(registration, secret); err != nil {
+		return secret, err
+	}
+	return h.rotate(registration, secret)
 }
 
-func count(machines []*v1.MachineInventory) int {
-	n := 0
+// count leaves out machines that are being deleted.
+func count(machines []*v1.MachineInventory) (all, pending int) {
 	for _, machine := range machines {
-		if machine.DeletionTimestamp == nil {
-			n++
+		if machine.DeletionTimestamp != nil {
+			continue
+		}
+		all++
+		if machine.Spec.Approved != nil && !*machine.Spec.Approved {
+			pending++
 		}
 	}
-	return n
+	return all, pending
 }

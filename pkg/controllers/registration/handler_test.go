@@ -34,6 +34,7 @@ func newWorld(t *testing.T) world {
 		indexes:       index.Add(c),
 		settings:      settings.New(api.Settings),
 		events:        recorder,
+		now:           time.Now,
 	}}
 }
 

@@ -30,6 +30,7 @@ type handler struct {
 	indexes       *index.Indexes
 	settings      *settings.Settings
 	events        record.EventRecorder
+	now           func() time.Time
 }
 
 // Register adds the controller's handlers to the clients.
@@ -41,6 +42,7 @@ func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, s
 		indexes:       indexes,
 		settings:      settings,
 		events:        c.Events,
+		now:           time.Now,
 	}
 	h.registrations.OnChange(ctx, handlerName, h.onChange)
 	c.Registrations.OnChange(ctx, handlerName, h.onSecret)

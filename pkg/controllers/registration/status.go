@@ -20,7 +20,7 @@ const registrationPath = "/v1-rancheros/registration/"
 func computeStatus(registration *v1.MachineRegistration, seen observed) []metav1.Condition {
 	into := &registration.Status
 	into.ObservedGeneration = registration.Generation
-	into.Machines = seen.machines
+	into.Machines, into.Pending = seen.machines, seen.pending
 	into.TokenSecretName = index.TokenSecretName(registration.Name)
 	into.RegistrationToken = seen.token
 	into.RegistrationURL = ""
@@ -45,6 +45,21 @@ func ready(registration *v1.MachineRegistration, seen observed) metav1.Condition
 	}
 	if err := checkCloudConfig(registration); err != nil {
 		return status.False(v1.ConditionReady, v1.ReasonCloudConfigConflict, fmt.Sprintf("%v; correct spec.cloudConfig", err))
+	}
+	return open(registration, seen)
+}
+
+// open tells whether new machines are taken. Those that are known get their answer in any case.
+func open(registration *v1.MachineRegistration, seen observed) metav1.Condition {
+	admission := registration.Spec.Admission
+	switch {
+	case registration.Spec.Paused:
+		return status.False(v1.ConditionReady, v1.ReasonPausedRegistration, "paused: new machines are refused; set spec.paused to false to take them again")
+	case admission != nil && admission.ExpiresAt != nil && !seen.now.Before(admission.ExpiresAt.Time):
+		return status.False(v1.ConditionReady, v1.ReasonExpired, "expired: new machines are refused; set a later spec.admission.expiresAt to take them again")
+	case admission != nil && admission.MaxMachines != nil && max(len(registration.Status.Admitted), seen.machines) >= *admission.MaxMachines:
+		return status.False(v1.ConditionReady, v1.ReasonFull, fmt.Sprintf(
+			"full: the %d machines of spec.admission.maxMachines have registered; raise it to take more", *admission.MaxMachines))
 	}
 	return status.True(v1.ConditionReady, v1.ReasonReady, "machines can register at the URL in status.registrationURL")
 }

@@ -15,7 +15,7 @@ import (
 // tokenPattern is the shape outside of which the server does not even look a token up; see registration/protocol.
 var tokenPattern = regexp.MustCompile(`^[bcdfghjklmnpqrstvwxz2456789]{54}$`)
 
-// newTokenSecret has a new token: 54 characters of an alphabet of 27 that can be told apart on paper, 256 bits.
+// newTokenSecret has a new token: 54 characters of an alphabet of 27 that can be told apart on paper, almost 257 bits.
 func newTokenSecret(registration *v1.MachineRegistration) (*corev1.Secret, error) {
 	token, err := randomtoken.Generate()
 	if err != nil {
@@ -26,6 +26,7 @@ func newTokenSecret(registration *v1.MachineRegistration) (*corev1.Secret, error
 			Namespace:       registration.Namespace,
 			Name:            index.TokenSecretName(registration.Name),
 			Labels:          map[string]string{v1.LabelRegistration: registration.Name},
+			Annotations:     rotated(registration),
 			OwnerReferences: []metav1.OwnerReference{v1.OwnedBy(registration, "MachineRegistration")},
 		},
 		Type: v1.SecretTypeRegistration,

@@ -6,7 +6,7 @@
 // (TPM2_ActivateCredential). The server's half, read top to bottom:
 //
 //	Begin    1 parse the EK           one PEM block, a public key or a certificate       ek.go
-//	         2 guard the EK           size, exponent, weak primes, ROCA                  weakkeys.go, roca.go
+//	         2 guard the EK           size, exponent, weak primes, ROCA                  weakkeys.go
 //	         3 judge its certificate  the TCG profile, against the policy's CAs          certificate.go
 //	         4 guard the AK           what go-attestation does not check, or panics on   ak.go
 //	         5 compute the challenge  go-attestation's ActivationParameters              session.go

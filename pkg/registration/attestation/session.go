@@ -81,9 +81,24 @@ func (s *Session) Challenge() *protocol.Challenge { return s.challenge }
 // Expires is when the challenge can no longer be answered.
 func (s *Session) Expires() time.Time { return s.expires }
 
-// Verify judges the machine's answer, given as it came: one frame. A session takes one answer; whatever it was, a second one is
-// refused, so a machine that guesses must start over with a new secret.
+// Verify judges the machine's answer, given as it came: one frame of version 1. A session takes one answer; whatever it was, a
+// second one is refused, so a machine that guesses must start over with a new secret.
 func (s *Session) Verify(frame []byte) error {
+	return s.verify(func() ([]byte, error) {
+		answer, err := protocol.ParseChallengeResponse(frame)
+		if err != nil {
+			return nil, err
+		}
+		return answer.Secret, nil
+	})
+}
+
+// VerifyV2 is Verify for a frame of version 2.
+func (s *Session) VerifyV2(frame []byte) error {
+	return s.verify(func() ([]byte, error) { return protocol.ParseAnswerV2(frame) })
+}
+
+func (s *Session) verify(parse func() ([]byte, error)) error {
 	s.mu.Lock()
 	secret := s.secret
 	s.secret = nil
@@ -95,12 +110,12 @@ func (s *Session) Verify(frame []byte) error {
 	if s.now().After(s.expires) {
 		return failed("the challenge has expired")
 	}
-	answer, err := protocol.ParseChallengeResponse(frame)
+	answer, err := parse()
 	if err != nil {
 		return err
 	}
-	if subtle.ConstantTimeCompare(answer.Secret, secret) != 1 {
-		return failed("the answer (%d bytes) is not the challenge's secret", len(answer.Secret))
+	if subtle.ConstantTimeCompare(answer, secret) != 1 {
+		return failed("the answer (%d bytes) is not the challenge's secret", len(answer))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 //	ReadSettings   where is the server, whom to trust      cloud-config files, kernel command line   settings.go, cmdline.go
 //	Register       proof -> the machine's cloud-config     one websocket, one deadline               register.go, exchange.go
 //	Inventory      proof -> role and cluster token         the same exchange, or a shared token      inventory.go
+//	CallHome       proof and facts -> still assigned?      the same exchange, without the token      inventory.go
 //	CACerts        Rancher's CA, if it can be trusted                                                cacerts.go
 //	Store          what was learnt, on disk                whole files or none, readable by root     store.go
 //	Retry          how often to ask again                                                            retry.go

@@ -126,7 +126,8 @@ func (e *Endpoint) get(request *http.Request, config *tls.Config) ([]byte, http.
 		return nil, nil, err
 	}
 	if response.StatusCode != http.StatusOK {
-		return nil, nil, protocol.ReadHTTPError(response.StatusCode, response.Header, body, time.Now())
+		refusal := protocol.ReadHTTPError(response.StatusCode, response.Header, body, time.Now())
+		return nil, nil, withClock(refusal, clockProblem(response.Header, time.Now()))
 	}
 	if len(body) > protocol.MaxAnswer {
 		return nil, nil, &Failure{Cause: CauseBadAnswer, Message: e.host() + " answers with more than 1 MiB", Hint: "a proxy may answer in its place"}

@@ -52,7 +52,9 @@ type Failure struct {
 	Hint string
 	// RetryAfter is when the server wants to be asked again; zero if it did not say.
 	RetryAfter time.Duration
-	Err        error
+	// Clock is what is wrong with this machine's clock, by the server's; it may be why. Empty if nothing is known to be wrong.
+	Clock string
+	Err   error
 }
 
 // Error is the sentence.
@@ -66,6 +68,14 @@ func Explain(err error, server string) *Failure {
 	if err == nil {
 		return nil
 	}
+	failure := explain(err, server)
+	if clock := clockOf(err); clock != "" {
+		failure.Clock = clock
+	}
+	return failure
+}
+
+func explain(err error, server string) *Failure {
 	var failure *Failure
 	if errors.As(err, &failure) {
 		return failure
@@ -98,6 +108,9 @@ func explainRefusal(refusal *protocol.Error, server string) *Failure {
 	}
 	if refusal.Code.Retriable() {
 		f.Cause = CauseNotYet
+	}
+	if refusal.Code == protocol.CodePending {
+		f.Message = fmt.Sprintf("waiting for approval by an administrator: %s", refusal.Message)
 	}
 	if f.Hint != "" {
 		return f

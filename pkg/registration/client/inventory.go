@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/rancher/rancheros-operator/pkg/machine"
 	"github.com/rancher/rancheros-operator/pkg/registration/attestation"
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 )
@@ -20,6 +21,8 @@ type InventoryRequest struct {
 	Token string
 	// Prover is needed with TPMToken only.
 	Prover attestation.Prover
+	// Facts are what the operating system says; servers of version 2 get them.
+	Facts machine.Facts
 }
 
 // Inventory asks what the machine is to become. The error is a *Failure; CauseNotYet means that the machine is known and has no cluster.
@@ -58,28 +61,79 @@ func inventory(ctx context.Context, request *InventoryRequest) (*protocol.Invent
 	return answer, nil
 }
 
-func askInventory(ctx context.Context, request *InventoryRequest) ([]byte, error) {
-	target, err := request.Endpoint.path(protocol.PathInventory)
+// CallHome reports what the machine says about itself, and returns what became of its place in a cluster. It needs a Prover and a server
+// that speaks version 2. The error is a *Failure.
+func CallHome(ctx context.Context, request InventoryRequest, facts machine.Facts) (*protocol.Assignment, error) {
+	assignment, err := callHome(ctx, &request, facts)
+	if err != nil {
+		return nil, explainInventory(err, request.Endpoint.host())
+	}
+	return assignment, nil
+}
+
+func callHome(ctx context.Context, request *InventoryRequest, facts machine.Facts) (*protocol.Assignment, error) {
+	if request.Token != TPMToken || request.Prover == nil {
+		return nil, badConfig("only machines with a TPM call home", "this machine's token is a shared one: it has nothing to report")
+	}
+	reply, err := request.converse(ctx, protocol.Report{Facts: facts, CallHome: true})
 	if err != nil {
 		return nil, err
 	}
+	assignment, err := protocol.ParseAssignment(reply.frame)
+	return assignment, withClock(err, reply.clock)
+}
+
+// askInventory returns an InventoryAnswer as JSON, or what the server sends in its place.
+func askInventory(ctx context.Context, request *InventoryRequest) ([]byte, error) {
 	switch {
 	case request.Token == "":
 		return nil, badConfig("no machine token is given", "set rancherd.token to tpm:// or to the machine's shared token")
 	case request.Token == TPMToken && request.Prover == nil:
 		return nil, badConfig("the token is tpm:// and no TPM is open", "")
-	case request.Token == TPMToken:
-		return exchange(ctx, &request.Endpoint, target, request.Prover, http.Header{})
+	case request.Token != TPMToken:
+		return request.get(ctx)
+	}
+	reply, err := request.converse(ctx, protocol.Report{Facts: request.Facts})
+	if err != nil || !reply.v2 {
+		return reply.last(), err
+	}
+	assignment, err := protocol.ParseAssignment(reply.frame)
+	if err != nil {
+		return nil, withClock(err, reply.clock)
+	}
+	return assignment.Answer, nil
+}
+
+func (r *reply) last() []byte {
+	if r == nil {
+		return nil
+	}
+	return r.frame
+}
+
+func (r *InventoryRequest) converse(ctx context.Context, report protocol.Report) (*reply, error) {
+	target, err := r.Endpoint.path(protocol.PathInventory)
+	if err != nil {
+		return nil, err
+	}
+	c := conversation{endpoint: &r.Endpoint, target: target, prover: r.Prover, report: report}
+	return c.exchange(ctx)
+}
+
+func (r *InventoryRequest) get(ctx context.Context) ([]byte, error) {
+	target, err := r.Endpoint.path(protocol.PathInventory)
+	if err != nil {
+		return nil, err
 	}
 	get, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	get.Header.Set(protocol.HeaderAuthorization, protocol.SharedTokenAuthorization(request.Token))
-	config, err := request.Endpoint.tlsConfig()
+	get.Header.Set(protocol.HeaderAuthorization, protocol.SharedTokenAuthorization(r.Token))
+	config, err := r.Endpoint.tlsConfig()
 	if err != nil {
 		return nil, err
 	}
-	body, _, err := request.Endpoint.get(get, config)
+	body, _, err := r.Endpoint.get(get, config)
 	return body, err
 }

@@ -2,14 +2,18 @@ package client
 
 import (
 	"context"
-	"net/http"
+	"encoding/base64"
+	"encoding/json"
+	"math"
 
+	"github.com/rancher/rancheros-operator/pkg/machine"
 	"github.com/rancher/rancheros-operator/pkg/registration/attestation"
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 )
 
-// maxSMBIOSHeader keeps the facts in a header that proxies let pass: nginx refuses headers beyond 8 kB, and the proof needs up to six.
-const maxSMBIOSHeader = 2 << 10
+// maxSMBIOSHeader keeps the facts in a header that proxies let pass: nginx refuses a line beyond 8 kB. Servers of version 2 get the whole
+// as a message.
+const maxSMBIOSHeader = 6 << 10
 
 // Registration is one machine that asks to be registered.
 type Registration struct {
@@ -18,6 +22,8 @@ type Registration struct {
 	Prover   attestation.Prover
 	// SMBIOS is what the firmware says; may be nil.
 	SMBIOS map[string]any
+	// Facts are what the operating system says.
+	Facts machine.Facts
 }
 
 // Answer is what a registered machine is told.
@@ -26,6 +32,8 @@ type Answer struct {
 	Config map[string]any
 	// Hostname is the name that the server has given to the machine; empty if it gave none.
 	Hostname string
+	// Clock is what is wrong with this machine's clock, by the server's; empty if nothing is.
+	Clock string
 }
 
 // Register proves the machine to the server and returns its cloud-config. The error is a *Failure.
@@ -42,45 +50,57 @@ func register(ctx context.Context, registration *Registration) (*Answer, error) 
 	if err != nil {
 		return nil, err
 	}
-	header := http.Header{}
-	if facts, err := smbiosHeader(registration.SMBIOS); err != nil {
-		return nil, err
-	} else if facts != "" {
-		header.Set(protocol.HeaderSMBIOS, facts)
-	}
-	frame, err := exchange(ctx, &registration.Endpoint, target, registration.Prover, header)
+	c := conversation{endpoint: &registration.Endpoint, target: target, prover: registration.Prover,
+		report: protocol.Report{SMBIOS: registration.SMBIOS, Facts: registration.Facts}}
+	reply, err := c.exchange(ctx)
 	if err != nil {
 		return nil, err
 	}
-	config, err := protocol.ParseAnswer(frame)
+	parse := protocol.ParseAnswer
+	if reply.v2 {
+		parse = protocol.ParseConfig
+	}
+	config, err := parse(reply.frame)
 	if err != nil {
-		return nil, err
+		return nil, withClock(err, reply.clock)
 	}
 	hostname, _ := config["hostname"].(string)
 	if !validHostname(hostname) {
 		hostname = ""
 	}
-	return &Answer{Config: config, Hostname: hostname}, nil
+	return &Answer{Config: config, Hostname: hostname, Clock: reply.clock}, nil
 }
 
-// smbiosHeader drops what is least telling until the rest fits.
+// smbiosHeader is what fits of it.
 func smbiosHeader(smbios map[string]any) (string, error) {
+	smbios = fitting(smbios, func(smbios map[string]any) bool {
+		return base64.StdEncoding.EncodedLen(sizeOf(smbios)) <= maxSMBIOSHeader
+	})
 	if len(smbios) == 0 {
 		return "", nil
 	}
-	header, err := protocol.EncodeSMBIOSHeader(smbios)
-	if err != nil || len(header) <= maxSMBIOSHeader {
-		return header, err
+	return protocol.EncodeSMBIOSHeader(smbios)
+}
+
+// fitting drops what is least telling until the rest fits.
+func fitting(smbios map[string]any, fits func(map[string]any) bool) map[string]any {
+	const system = "System Information"
+	if fits(smbios) {
+		return smbios
 	}
-	system, ok := smbios["System Information"]
-	if !ok {
-		return "", nil
+	if reduced := map[string]any{system: smbios[system]}; smbios[system] != nil && fits(reduced) {
+		return reduced
 	}
-	header, err = protocol.EncodeSMBIOSHeader(map[string]any{"System Information": system})
-	if len(header) > maxSMBIOSHeader {
-		return "", err
+	return nil
+}
+
+// sizeOf is how long the JSON of it is.
+func sizeOf(smbios map[string]any) int {
+	data, err := json.Marshal(smbios)
+	if err != nil {
+		return math.MaxInt32
 	}
-	return header, err
+	return len(data)
 }
 
 // validHostname accepts DNS names: labels of letters, digits and dashes. A name is written to a file that many programs read.

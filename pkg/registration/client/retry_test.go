@@ -116,7 +116,7 @@ func TestExplain(t *testing.T) {
 		{errTest, CauseUnknown, "test"},
 		{&tpm.Error{Cause: tpm.Busy, Message: "busy", Hint: "wait"}, CauseTPM, "busy"},
 		{tpm.ErrNotForUs, CauseBadAnswer, "cannot read the challenge"},
-		{&protocol.Error{Code: protocol.CodePending, Message: "wait"}, CauseNotYet, "says: wait"},
+		{&protocol.Error{Code: protocol.CodePending, Message: "wait"}, CauseNotYet, "waiting for approval by an administrator: wait"},
 		{&Failure{Cause: CauseDisk, Message: "as it is"}, CauseDisk, "as it is"},
 	} {
 		failure := Explain(c.err, "r.example.com")

@@ -58,7 +58,7 @@ const (
 )
 
 // RegistrationTokenLength and RegistrationTokenAlphabet are the shape of a registration token: 54 characters without
-// vowels (no words) and without look-alikes, 257 bits.
+// vowels (no words) and without look-alikes, almost 257 bits.
 const (
 	RegistrationTokenLength   = 54
 	RegistrationTokenAlphabet = "bcdfghjklmnpqrstvwxz2456789"

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// cutMark ends a value that was longer than MaxSMBIOSString.
+// cutMark ends a value that was longer than it may be.
 const cutMark = "..."
 
 // EncodeSMBIOSHeader is the value of X-Cattle-Smbios for what the machine's firmware says about itself:
@@ -97,9 +97,9 @@ func cleanValue(value any) (any, error) {
 		}
 		return v, nil
 	case json.Number:
-		return cutString(v.String()), nil
+		return cutString(v.String(), MaxSMBIOSString), nil
 	case string:
-		return cutString(escapeUnprintable(v)), nil
+		return cutString(escapeUnprintable(v), MaxSMBIOSString), nil
 	default:
 		return v, nil
 	}
@@ -124,11 +124,11 @@ func escapeUnprintable(s string) string {
 	return b.String()
 }
 
-func cutString(s string) string {
-	if len(s) <= MaxSMBIOSString {
+func cutString(s string, limit int) string {
+	if len(s) <= limit {
 		return s
 	}
-	cut := MaxSMBIOSString - len(cutMark)
+	cut := limit - len(cutMark)
 	for !utf8.RuneStart(s[cut]) {
 		cut--
 	}

@@ -14,18 +14,59 @@ import (
 // refused, and so is a document deeper or with more keys than our limits. Depth and keys are counted in a pass that
 // allocates nothing, before any of it is decoded.
 func decodeStrict(data []byte) (any, error) {
-	if !utf8.Valid(data) {
-		return nil, fmt.Errorf("not UTF-8")
-	}
-	if err := checkShape(data); err != nil {
+	if err := checkJSON(data, MaxJSONDepth, MaxJSONKeys); err != nil {
 		return nil, err
 	}
-	if !json.Valid(data) {
-		return nil, fmt.Errorf("not JSON")
+	return decodeAny(data)
+}
+
+// checkJSON looks at the whole document without decoding it.
+func checkJSON(data []byte, depth, keys int) error {
+	if !utf8.Valid(data) {
+		return fmt.Errorf("not UTF-8")
 	}
+	if err := checkShape(data, depth, keys); err != nil {
+		return err
+	}
+	if !json.Valid(data) {
+		return fmt.Errorf("not JSON")
+	}
+	return nil
+}
+
+// decodeAny is for a document that was checked. Duplicate keys are found here.
+func decodeAny(data []byte) (any, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
 	return decodeValue(dec)
+}
+
+// splitObject reads an object and leaves its members' values as they came, so that each can be held to limits of its own.
+func splitObject(data []byte, depth, keys int) (map[string]json.RawMessage, error) {
+	if err := checkJSON(data, depth, keys); err != nil {
+		return nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if start, err := dec.Token(); err != nil || start != json.Delim('{') {
+		return nil, fmt.Errorf("not an object")
+	}
+	members := map[string]json.RawMessage{}
+	for dec.More() {
+		token, err := dec.Token()
+		if err != nil {
+			return nil, fmt.Errorf("not JSON: %w", err)
+		}
+		key, _ := token.(string)
+		if _, twice := members[key]; twice {
+			return nil, fmt.Errorf("key %s twice", quoteShort(key))
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return nil, fmt.Errorf("not JSON: %w", err)
+		}
+		members[key] = value
+	}
+	return members, nil
 }
 
 // decodeObject is decodeStrict for documents that must be an object.
@@ -43,7 +84,7 @@ func decodeObject(data []byte) (map[string]any, error) {
 
 // checkShape counts nesting and keys. On input that is not JSON its counts mean nothing, but then the
 // document is refused anyway.
-func checkShape(data []byte) error {
+func checkShape(data []byte, maxDepth, maxKeys int) error {
 	depth, keys, inString := 0, 0, false
 	for i := 0; i < len(data); i++ {
 		switch c := data[i]; {
@@ -53,14 +94,14 @@ func checkShape(data []byte) error {
 			inString = !inString
 		case inString:
 		case c == '{' || c == '[':
-			if depth++; depth > MaxJSONDepth {
-				return fmt.Errorf("nested deeper than %d", MaxJSONDepth)
+			if depth++; depth > maxDepth {
+				return fmt.Errorf("nested deeper than %d", maxDepth)
 			}
 		case c == '}' || c == ']':
 			depth--
 		case c == ':':
-			if keys++; keys > MaxJSONKeys {
-				return fmt.Errorf("more than %d keys", MaxJSONKeys)
+			if keys++; keys > maxKeys {
+				return fmt.Errorf("more than %d keys", maxKeys)
 			}
 		}
 	}

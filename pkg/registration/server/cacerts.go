@@ -27,27 +27,38 @@ func (s *Server) serveCACerts(w http.ResponseWriter, r *http.Request) {
 		refuseHTTP(w, r, &protocol.Error{Code: protocol.CodeBadRequest, Message: "the nonce must be 16 to 256 printable characters"})
 		return
 	}
-	if secret := s.sharedSecret(r); secret != "" && nonce != "" {
+	secret, err := s.namedSecret(r, nonce)
+	if err != nil {
+		refuseHTTP(w, r, err)
+		return
+	}
+	if secret != "" {
 		w.Header().Set(protocol.HeaderHash, protocol.CACertsHash(secret, nonce, []byte(ca)))
 	}
 	writeText(w, []byte(ca))
 }
 
-// sharedSecret is what the caller's digest stands for; empty when it stands for nothing, which is answered alike.
-func (s *Server) sharedSecret(r *http.Request) string {
+// namedSecret is what the caller's digest stands for; empty when it stands for nothing, which is answered like a request
+// that names none. Who names too many that do not exist is not heard any more, before it is looked whether the
+// next one does.
+func (s *Server) namedSecret(r *http.Request, nonce string) (string, error) {
 	// Not by the header's scheme: one digest in 260,000 begins with TPM.
-	authorization := r.Header.Values(protocol.HeaderAuthorization)
-	if len(authorization) != 1 {
-		return ""
+	digest, err := protocol.ParseCACertsAuthorization(r.Header.Get(protocol.HeaderAuthorization))
+	if err != nil || nonce == "" {
+		return "", nil
 	}
-	digest, err := protocol.ParseCACertsAuthorization(authorization[0])
-	if err != nil {
-		return ""
+	if err := s.limits.networks.check(network(r)); err != nil {
+		return "", err
 	}
 	if machines, err := s.Indexes.InventoriesByTPMDigest(digest); err == nil && len(machines) == 1 {
-		return index.TPMHash(machines[0])
+		// Not counted: a TPM hash is public, and who knows it could shut its machine out.
+		return index.TPMHash(machines[0]), nil
 	}
-	return s.sharedTokenOf(digest)
+	if secret := s.sharedTokenOf(digest); secret != "" {
+		return secret, s.limits.machines.spend(sharedKey(r, digest))
+	}
+	_ = s.limits.networks.spend(network(r))
+	return "", nil
 }
 
 func (s *Server) sharedTokenOf(digest [sha256.Size]byte) string {

@@ -3,12 +3,14 @@ package server
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 	"github.com/rancher/rancheros-operator/pkg/index"
@@ -17,41 +19,91 @@ import (
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 )
 
-// enroll returns the proven machine's inventory, made when there is none. However often and wherever a machine asks, it
-// meets the same object: one that is known by its TPM, or else the one name that follows from its identity.
-func (s *Server) enroll(registration *v1.MachineRegistration, identity attestation.Identity, smbios map[string]any) (*v1.MachineInventory, error) {
-	known, err := s.known(registration.Namespace, identity.Hash)
-	if err != nil || known != nil {
-		return known, err
+// enroll returns the proven machine's inventory, made when there is none, once the machine may have its configuration.
+// However often and wherever a machine asks, it meets the same object: one that is known by its TPM, or else the one
+// name that follows from its identity.
+func (s *Server) enroll(registration *v1.MachineRegistration, demands trust, identity attestation.Identity, smbios map[string]any) (*v1.MachineInventory, error) {
+	inventory, err := s.known(registration.Namespace, identity.Hash)
+	if err != nil {
+		return nil, err
 	}
-	made, err, _ := s.enrolling.Do(registration.Namespace+"/"+identity.Hash, func() (any, error) {
-		return s.create(registration, identity, smbios)
+	assurance, err := admit(applicant{registration: registration, trust: demands, identity: identity, known: inventory, now: time.Now()})
+	if err != nil {
+		return nil, err
+	}
+	if inventory == nil || !attested(inventory) {
+		if inventory, err = s.settle(registration, inventory, identity.Hash, assurance, smbios); err != nil {
+			return nil, err
+		}
+	}
+	if !isApproved(inventory) {
+		return nil, pending(inventory)
+	}
+	return inventory, nil
+}
+
+// settle makes the inventory of a new machine, or makes one that was written beforehand the machine's own; once at a
+// time for one machine.
+func (s *Server) settle(registration *v1.MachineRegistration, premade *v1.MachineInventory, hash, assurance string, smbios map[string]any) (*v1.MachineInventory, error) {
+	settled, err, _ := s.enrolling.Do(registration.Namespace+"/"+hash, func() (any, error) {
+		if premade != nil {
+			return s.adopt(registration, premade, assurance)
+		}
+		if err := s.reserve(registration, hash); err != nil {
+			return nil, err
+		}
+		return s.create(registration, hash, assurance, smbios)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return made.(*v1.MachineInventory), nil
+	return settled.(*v1.MachineInventory), nil
 }
 
-// known is the machine's inventory in the namespace; nil when there is none anywhere.
+// known is the machine's inventory in the namespace; nil when there is none. One that another registration's machine
+// has proven to be is the machine's for good; one that somebody merely wrote in another namespace is not.
 func (s *Server) known(namespace, hash string) (*v1.MachineInventory, error) {
 	inventories, err := s.Indexes.InventoriesByTPMHash(hash)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case len(inventories) == 0:
+	var here []*v1.MachineInventory
+	for _, inventory := range inventories {
+		switch {
+		case inventory.Namespace == namespace:
+			here = append(here, inventory)
+		case attested(inventory):
+			return nil, &protocol.Error{Code: protocol.CodeForbidden, Message: "this machine belongs to another registration",
+				Hint:   "an administrator must delete its old MachineInventory first",
+				Reason: fmt.Sprintf("TPM hash %s belongs to %s/%s", hash, inventory.Namespace, inventory.Name)}
+		}
+	}
+	if len(here) == 0 {
 		return nil, nil
-	case len(inventories) > 1:
+	}
+	if len(here) > 1 {
 		return nil, &protocol.Error{Code: protocol.CodeForbidden, Message: "this machine is registered more than once",
 			Hint:   "an administrator must delete all but one MachineInventory of this TPM",
-			Reason: fmt.Sprintf("%d inventories have TPM hash %s", len(inventories), hash)}
-	case inventories[0].Namespace != namespace:
-		return nil, &protocol.Error{Code: protocol.CodeForbidden, Message: "this machine belongs to another registration",
-			Hint:   "an administrator must delete its old MachineInventory first",
-			Reason: fmt.Sprintf("TPM hash %s belongs to %s/%s", hash, inventories[0].Namespace, inventories[0].Name)}
+			Reason: fmt.Sprintf("%d inventories in %s have TPM hash %s", len(here), namespace, hash)}
 	}
-	return inventories[0], notDeleting(inventories[0])
+	return here[0], notDeleting(here[0])
+}
+
+// adopt marks an inventory that was written beforehand as proven: from now on nobody else can be this machine.
+func (s *Server) adopt(registration *v1.MachineRegistration, premade *v1.MachineInventory, assurance string) (*v1.MachineInventory, error) {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"resourceVersion": premade.ResourceVersion,
+		"labels":          map[string]string{v1.LabelRegistration: registration.Name, v1.LabelAssurance: assurance},
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("encoding labels: %w", err)
+	}
+	adopted, err := s.Inventories.Patch(premade.Namespace, premade.Name, types.MergePatchType, patch)
+	if err != nil {
+		return nil, asUnavailable(err)
+	}
+	s.tellRegistered(registration, adopted, assurance)
+	return adopted, nil
 }
 
 // notDeleting sends the machine away until its old inventory is gone: what it was told now would not hold.
@@ -63,8 +115,8 @@ func notDeleting(inventory *v1.MachineInventory) error {
 		Hint: "it is made anew when the old one is gone; if it stays so, look at what holds the old one back"}
 }
 
-func (s *Server) create(registration *v1.MachineRegistration, identity attestation.Identity, smbios map[string]any) (*v1.MachineInventory, error) {
-	desired, err := newInventory(registration, identity.Hash, smbios)
+func (s *Server) create(registration *v1.MachineRegistration, hash, assurance string, smbios map[string]any) (*v1.MachineInventory, error) {
+	desired, err := newInventory(registration, hash, assurance, smbios)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +124,7 @@ func (s *Server) create(registration *v1.MachineRegistration, identity attestati
 	if apierrors.IsAlreadyExists(err) {
 		// Another replica was faster, or our cache lags: the same machine, unless somebody took its name by hand.
 		created, err = s.Inventories.Get(desired.Namespace, desired.Name, metav1.GetOptions{})
-		if err == nil && index.TPMHash(created) != identity.Hash {
+		if err == nil && index.TPMHash(created) != hash {
 			return nil, &protocol.Error{Code: protocol.CodeForbidden, Message: "this machine's name is taken",
 				Hint: fmt.Sprintf("an administrator must delete MachineInventory %s, or give it this machine's TPM hash", desired.Name)}
 		}
@@ -84,14 +136,24 @@ func (s *Server) create(registration *v1.MachineRegistration, identity attestati
 	if err != nil {
 		return nil, asUnavailable(err)
 	}
-	logrus.WithFields(logrus.Fields{"machine": created.Namespace + "/" + created.Name, "registration": registration.Name,
-		"tpm": identity.Hash}).Info("registered machine")
-	s.Events.Eventf(registration, corev1.EventTypeNormal, "MachineRegistered", "machine %s registered", created.Name)
+	s.tellRegistered(registration, created, assurance)
 	return created, nil
 }
 
+// tellRegistered is the audit of a decision: one line in the log, and one event on the registration.
+func (s *Server) tellRegistered(registration *v1.MachineRegistration, inventory *v1.MachineInventory, assurance string) {
+	logrus.WithFields(logrus.Fields{"machine": inventory.Namespace + "/" + inventory.Name, "registration": registration.Name,
+		"tpm": index.TPMHash(inventory), "assurance": assurance, "approved": isApproved(inventory)}).Info("registered machine")
+	if isApproved(inventory) {
+		s.Events.Eventf(registration, corev1.EventTypeNormal, "MachineRegistered", "machine %s registered (%s)", inventory.Name, assurance)
+		return
+	}
+	s.Events.Eventf(registration, corev1.EventTypeNormal, "MachinePending", "machine %s waits for approval (%s): set its spec.approved to true, or delete it",
+		inventory.Name, assurance)
+}
+
 // newInventory is what the registration makes of the machine.
-func newInventory(registration *v1.MachineRegistration, hash string, smbios map[string]any) (*v1.MachineInventory, error) {
+func newInventory(registration *v1.MachineRegistration, hash, assurance string, smbios map[string]any) (*v1.MachineInventory, error) {
 	template := registration.Spec.MachineName
 	if template == "" {
 		template = machine.DefaultNameTemplate
@@ -114,6 +176,11 @@ func newInventory(registration *v1.MachineRegistration, hash string, smbios map[
 		inventory.Annotations[key] = machine.RenderValue(string(value), smbios)
 	}
 	inventory.Labels[v1.LabelRegistration] = registration.Name
+	inventory.Labels[v1.LabelAssurance] = assurance
+	if admission := registration.Spec.Admission; admission != nil && admission.Approval == v1.ApprovalManual {
+		approved := false
+		inventory.Spec.Approved = &approved
+	}
 	if len(smbios) > 0 {
 		raw, err := json.Marshal(smbios)
 		if err != nil {

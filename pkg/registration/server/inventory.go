@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	managementv3 "github.com/rancher/rancheros-operator/pkg/apis/management.cattle.io/v3"
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
-	"github.com/rancher/rancheros-operator/pkg/registration/attestation"
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 )
 
@@ -26,15 +26,18 @@ func (s *Server) serveInventory(w http.ResponseWriter, r *http.Request) {
 			_, err := s.inventoryOf(hash)
 			return err
 		}
-		s.exchange(w, r, known, func(identity attestation.Identity) ([]byte, error) {
-			inventory, err := s.inventoryOf(identity.Hash)
+		answer := func(who caller) ([]byte, error) {
+			inventory, err := s.inventoryOf(who.Identity.Hash)
 			if err != nil {
 				return nil, err
 			}
+			s.recordFacts(r.Context(), inventory, who)
 			return s.assignment(inventory)
-		})
+		}
+		callHome := func(who caller) (*protocol.Assignment, error) { return s.callHome(r.Context(), who) }
+		s.exchange(w, r, conversation{known: known, answer: answer, callHome: callHome, last: protocol.TypeAssignment})
 	case protocol.SchemeBearer:
-		body, err := s.assignmentByToken(r.Header.Get(protocol.HeaderAuthorization))
+		body, err := s.assignmentByToken(r)
 		if err != nil {
 			refuseHTTP(w, r, err)
 			return
@@ -49,11 +52,15 @@ func unauthorized(reason string) *protocol.Error {
 	return &protocol.Error{Code: protocol.CodeUnauthorized, Message: "Unauthorized", Reason: reason}
 }
 
-// inventoryOf is the one machine with the TPM.
+// inventoryOf is the one machine with the TPM: the one that has proven it at a registration, or else the only one that
+// somebody wrote. An inventory that is written for somebody else's TPM in another namespace takes nothing from anybody.
 func (s *Server) inventoryOf(hash string) (*v1.MachineInventory, error) {
 	inventories, err := s.Indexes.InventoriesByTPMHash(hash)
 	if err != nil {
 		return nil, err
+	}
+	if proven := slices.DeleteFunc(slices.Clone(inventories), func(i *v1.MachineInventory) bool { return !attested(i) }); len(proven) > 0 {
+		inventories = proven
 	}
 	if len(inventories) != 1 {
 		return nil, &protocol.Error{Code: protocol.CodeUnauthorized, Message: "this machine is not registered",
@@ -64,13 +71,20 @@ func (s *Server) inventoryOf(hash string) (*v1.MachineInventory, error) {
 }
 
 // assignmentByToken is for machines that share a secret: exactly one Secret must hold it, and one machine name that.
-func (s *Server) assignmentByToken(header string) ([]byte, error) {
-	token, err := protocol.ParseSharedToken(header)
+func (s *Server) assignmentByToken(r *http.Request) ([]byte, error) {
+	token, err := protocol.ParseSharedToken(r.Header.Get(protocol.HeaderAuthorization))
 	if err != nil {
 		return nil, unauthorized("malformed shared token")
 	}
+	if err := s.limits.networks.check(network(r)); err != nil {
+		return nil, err
+	}
 	inventory, err := s.inventoryBySecret(s.Indexes.MachineTokensByToken([]byte(token)))
 	if err != nil {
+		_ = s.limits.networks.spend(network(r))
+		return nil, err
+	}
+	if err := s.limits.machines.spend(sharedKey(r, protocol.TokenDigest(token))); err != nil {
 		return nil, err
 	}
 	return s.assignment(inventory)
@@ -80,6 +94,9 @@ func (s *Server) assignmentByToken(header string) ([]byte, error) {
 func (s *Server) assignment(inventory *v1.MachineInventory) ([]byte, error) {
 	if inventory.DeletionTimestamp != nil {
 		return nil, notAssigned("this machine's inventory is being deleted")
+	}
+	if !isApproved(inventory) {
+		return nil, pending(inventory)
 	}
 	if inventory.Spec.ClusterName == "" {
 		return nil, notAssigned("this machine is not assigned to a cluster")
@@ -156,7 +173,9 @@ func encodeAssignment(inventory *v1.MachineInventory, token string) ([]byte, err
 	}
 	all := map[string]json.RawMessage{}
 	for key, value := range config.Extra {
-		all[key] = value.Raw
+		if !documentedInOtherCase(key) {
+			all[key] = value.Raw
+		}
 	}
 	// The documented fields come last: a key token of the user's must not hide the cluster's.
 	if err := json.Unmarshal(encoded, &all); err != nil {
@@ -164,4 +183,11 @@ func encodeAssignment(inventory *v1.MachineInventory, token string) ([]byte, err
 	}
 	merged, err := json.Marshal(all)
 	return append(merged, '\n'), err
+}
+
+// documentedInOtherCase tells of keys that machines, whose JSON decoders do not mind the case, would take for a documented
+// one, although the schema has not checked them.
+func documentedInOtherCase(key string) bool {
+	return slices.ContainsFunc([]string{"role", "nodeName", "address", "internalAddress", "taints", "labels", "token"},
+		func(documented string) bool { return strings.EqualFold(key, documented) })
 }

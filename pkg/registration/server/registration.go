@@ -3,13 +3,13 @@ package server
 import (
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/gorilla/websocket"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 	"github.com/rancher/rancheros-operator/pkg/cloudconfig"
-	"github.com/rancher/rancheros-operator/pkg/registration/attestation"
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 	"github.com/rancher/rancheros-operator/pkg/settings"
 )
@@ -20,6 +20,9 @@ const setupRetry = 30 * time.Second
 // serveRegistration answers `curl` with the cloud-config to burn, and a machine with the exchange.
 func (s *Server) serveRegistration(w http.ResponseWriter, r *http.Request, token string) {
 	registration, serverURL, err := s.registration(token)
+	if err == nil {
+		err = s.limits.urls.spend(whom(r))
+	}
 	if err != nil {
 		refuseHTTP(w, r, err)
 		return
@@ -72,22 +75,24 @@ func (s *Server) serveSample(w http.ResponseWriter, r *http.Request, path, serve
 
 // register runs the exchange. What can be refused is refused before the upgrade, where old clients print the reason.
 func (s *Server) register(w http.ResponseWriter, r *http.Request, registration *v1.MachineRegistration, serverURL string) {
-	smbios, err := protocol.ParseSMBIOSHeader(r.Header.Get(protocol.HeaderSMBIOS))
-	if err != nil {
-		refuseHTTP(w, r, err)
-		return
-	}
 	if _, err := machineConfig(registration, serverURL, ""); err != nil {
 		refuseHTTP(w, r, err)
 		return
 	}
-	s.exchange(w, r, nil, func(identity attestation.Identity) ([]byte, error) {
-		inventory, err := s.enroll(registration, identity, smbios)
+	demands, err := s.trustOf(registration)
+	if err != nil {
+		refuseHTTP(w, r, err)
+		return
+	}
+	answer := func(who caller) ([]byte, error) {
+		inventory, err := s.enroll(registration, demands, who.Identity, who.SMBIOS)
 		if err != nil {
 			return nil, err
 		}
+		s.recordFacts(r.Context(), inventory, who)
 		return machineConfig(registration, serverURL, hostname(inventory))
-	})
+	}
+	s.exchange(w, r, conversation{policy: demands.policy(), answer: answer, last: protocol.TypeConfig})
 }
 
 func machineConfig(registration *v1.MachineRegistration, serverURL, hostname string) ([]byte, error) {
@@ -116,6 +121,8 @@ func writeText(w http.ResponseWriter, body []byte) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
+	// Said here, so that HEAD says it too.
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body)
 }
 

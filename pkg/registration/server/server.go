@@ -1,12 +1,13 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	corev1controllers "github.com/rancher/wrangler/v3/pkg/generated/controllers/core/v1"
-	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/singleflight"
 	"k8s.io/client-go/tools/record"
 
@@ -18,26 +19,40 @@ import (
 
 // Options are what the server works with.
 type Options struct {
-	Indexes     *index.Indexes
-	Settings    *settings.Settings
-	Inventories rancheroscontrollers.MachineInventoryClient
-	// Secrets reads the Secret that holds a cluster's token, from Rancher 2.15 on.
+	Indexes       *index.Indexes
+	Settings      *settings.Settings
+	Inventories   rancheroscontrollers.MachineInventoryClient
+	Registrations rancheroscontrollers.MachineRegistrationClient
+	// Secrets reads, by name, the Secret of a cluster's token (from Rancher 2.15 on) and that of a CA bundle.
 	Secrets corev1controllers.SecretClient
 	Events  record.EventRecorder
-	// MaxInFlight bounds the requests that are served at the same time.
+	// Facts, unless nil, is told what machines report about themselves.
+	Facts FactsSink
+	// MaxInFlight bounds the requests that are served at the same time; it goes before Limits.Requests.
 	MaxInFlight int
+	Limits      Limits
+	// Ready, unless nil, tells whether the caches are filled; until then everybody is told to come back.
+	Ready func() bool
 }
 
 // Server answers machines.
 type Server struct {
 	Options
-	slots     chan struct{}
+	// timeouts are shorter in tests.
+	timeouts  timeouts
+	limits    *limits
+	refusals  *refusals
 	enrolling singleflight.Group
+	reserving sync.Mutex
+	bundles   *bundles
 }
 
 // New makes a server; its caches must be filled before it serves.
 func New(options Options) *Server {
-	return &Server{Options: options, slots: make(chan struct{}, options.MaxInFlight)}
+	options.Limits.Requests = orInt(options.MaxInFlight, options.Limits.Requests)
+	s := &Server{Options: options, limits: newLimits(options.Limits.or(DefaultLimits)), refusals: newRefusals()}
+	s.bundles = newBundles(s)
+	return s
 }
 
 // busyRetry is when to come back to a server that is full.
@@ -45,18 +60,36 @@ const busyRetry = 10 * time.Second
 
 // ServeHTTP routes by the path as it was sent: nothing is unescaped, cleaned or redirected.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.limits.connections.serving(r)
+	r = r.WithContext(context.WithValue(r.Context(), refusalsKey{}, s.refusals))
 	if e := acceptable(r); e != nil {
 		refuseHTTP(w, r, e)
 		return
 	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		refuseHTTP(w, r, &protocol.Error{Code: protocol.CodeUnavailable, RetryAfter: busyRetry,
-			Message: "the server is busy", Hint: "come back later"})
+	if s.Ready != nil && !s.Ready() {
+		refuseHTTP(w, r, &protocol.Error{Code: protocol.CodeUnavailable, RetryAfter: spread(minBusyRetry, maxBusyRetry),
+			Message: "the server is starting", Hint: "come back later"})
 		return
 	}
+	if whom := whom(r); s.limits.requests.take(whom) {
+		defer s.limits.requests.give(whom)
+	} else {
+		refuseHTTP(w, r, busy())
+		return
+	}
+	if protocol.SchemeOf(r.Header.Values(protocol.HeaderAuthorization)) == protocol.SchemeAttestation {
+		admitted, claim, err := s.limits.admit(r)
+		if err != nil {
+			refuseHTTP(w, r, err)
+			return
+		}
+		defer claim.end()
+		r = admitted
+	}
+	s.route(w, r)
+}
+
+func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
 	switch token, isRegistration := strings.CutPrefix(path, protocol.PathRegistration); {
 	case path == protocol.PathInventory:
@@ -70,56 +103,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// acceptable refuses what no machine sends, before anything is done for it.
-func acceptable(r *http.Request) *protocol.Error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return &protocol.Error{Code: codeMethod, Message: "only GET is answered here"}
-	}
-	if r.ContentLength != 0 {
-		return &protocol.Error{Code: protocol.CodeTooLarge, Message: "requests must have no body"}
-	}
-	return nil
-}
-
-// codeMethod is for callers that are no machines; machines never see it.
-const codeMethod protocol.Code = "method-not-allowed"
-
 func notFound() *protocol.Error {
 	return &protocol.Error{Code: protocol.CodeNotFound, Message: "not found",
 		Hint: "check the registration URL: `kubectl describe machineregistration` shows it"}
-}
-
-// refuseHTTP answers with the public half of the error and logs the whole, without the path, which may hold a token.
-func refuseHTTP(w http.ResponseWriter, r *http.Request, err error) {
-	e := protocol.AsError(err)
-	logRefusal(r, e)
-	// The body is not read, so the connection cannot be used again.
-	if r.ContentLength != 0 {
-		w.Header().Set("Connection", "close")
-	}
-	if e.Code == codeMethod {
-		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, e.Message, http.StatusMethodNotAllowed)
-		return
-	}
-	protocol.WriteHTTPError(w, e)
-}
-
-func logRefusal(r *http.Request, e *protocol.Error) {
-	logrus.WithFields(logrus.Fields{"surface": surface(r), "code": e.Code, "remote": r.RemoteAddr}).
-		Infof("refused: %.400q", e.Detail())
-}
-
-// surface names the path without what follows it.
-func surface(r *http.Request) string {
-	path := r.URL.EscapedPath()
-	switch {
-	case path == protocol.PathInventory:
-		return "inventory"
-	case path == protocol.PathCACerts:
-		return "cacerts"
-	case strings.HasPrefix(path, protocol.PathRegistration):
-		return "registration"
-	}
-	return "other"
 }

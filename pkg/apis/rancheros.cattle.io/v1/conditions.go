@@ -2,12 +2,14 @@ package v1
 
 // Conditions and reasons that every kind shares. Each kind adds its own at the end of its file.
 const (
-	// ConditionReady is the one summary of an object: `kubectl wait --for=condition=Ready` and Helm's --wait read it.
+	// ConditionReady is the one summary of an object: `kubectl wait --for=condition=Ready` and Helm's --wait look at it. Where
+	// it is not True, read its message: it says what is the case and what to do.
 	ConditionReady = "Ready"
 
 	// ReasonReady: all is as asked for; nothing to do.
 	ReasonReady = "Ready"
-	// ReasonInvalidSpec: the spec asks for something that cannot be done. Edit the field that the message names.
+	// ReasonInvalidSpec: the spec, or a setting of Rancher's that it is read with, asks for something that cannot be done. Edit
+	// the field or setting that the message names.
 	ReasonInvalidSpec = "InvalidSpec"
 	// ReasonServerURLMissing: Rancher's setting server-url is empty or not a URL. Set it in Rancher's global settings.
 	ReasonServerURLMissing = "ServerURLMissing"

@@ -14,6 +14,7 @@ import (
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Cluster",type=string,JSONPath=`.spec.clusterName`
 // +kubebuilder:printcolumn:name="Role",type=string,JSONPath=`.spec.config.role`
+// +kubebuilder:printcolumn:name="Assurance",type=string,JSONPath=`.status.assurance`
 // +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Address",type=string,priority=1,JSONPath=`.spec.config.address`
 // +kubebuilder:printcolumn:name="TPM",type=string,priority=1,JSONPath=`.status.tpmHash`
@@ -80,6 +81,12 @@ type MachineInventorySpec struct {
 	// +optional
 	// +nullable
 	Config *MachineConfig `json:"config,omitempty"`
+
+	// Whether the machine may have its configuration and a cluster. A registration whose admission asks for approval makes
+	// inventories with false; set it to true to let the machine in. Absent counts as true.
+	// +optional
+	// +nullable
+	Approved *bool `json:"approved,omitempty"`
 }
 
 // MachineConfig is what a machine is told when it joins. Keys that are not documented here are kept and passed on.
@@ -171,6 +178,11 @@ type MachineInventoryStatus struct {
 	// +optional
 	TPMHash string `json:"tpmHash,omitempty"`
 
+	// How the machine's identity was established. Certificate: its TPM's maker vouches for it. Listed: an administrator
+	// named its TPM beforehand. FirstUse: it is the one that came first; it may be software. SharedSecret: it knows a token.
+	// +optional
+	Assurance string `json:"assurance,omitempty"`
+
 	// The ClusterRegistrationToken that was made for this machine, and for no other.
 	// +optional
 	ClusterRegistrationTokenName string `json:"clusterRegistrationTokenName,omitempty"`
@@ -182,12 +194,22 @@ type MachineInventoryStatus struct {
 
 // Conditions and reasons of a MachineInventory.
 const (
-	// ConditionClusterAssigned tells whether the machine can join the cluster that clusterName names.
+	// ConditionApproved tells whether the machine may have its configuration and a cluster. Where it is not True, look at the
+	// machine and approve or delete it.
+	ConditionApproved = "Approved"
+	// ConditionClusterAssigned tells whether the machine can join the cluster that clusterName names. Where it is not True,
+	// read its message: it says what the machine waits for.
 	ConditionClusterAssigned = "ClusterAssigned"
 
+	// ReasonApproved: the machine is approved, by its registration or by a person; nothing to do.
+	ReasonApproved = "Approved"
+	// ReasonPendingApproval: a person must approve the machine. Compare its TPM hash with the machine's own
+	// (`rancheros-register tpm-hash`), then set spec.approved to true, or delete the inventory.
+	ReasonPendingApproval = "PendingApproval"
 	// ReasonNoCluster: no cluster is assigned. Set spec.clusterName and spec.config.role when the machine is to join one.
 	ReasonNoCluster = "NoCluster"
-	// ReasonReleased: clusterName was cleared; the machine's token is gone and the inventory stays for the next use.
+	// ReasonReleased: clusterName was cleared; the machine's token is gone and the inventory stays. Set clusterName to
+	// use the machine again.
 	ReasonReleased = "Released"
 	// ReasonWaitingForCluster: no Cluster of that name exists yet in the namespace. Create it, or correct clusterName;
 	// nothing has to be done here when it appears.
@@ -200,7 +222,7 @@ const (
 	// ReasonWaitingForToken: the ClusterRegistrationToken was made and Rancher has not filled it in yet. Wait; when it
 	// stays so, look at Rancher's logs.
 	ReasonWaitingForToken = "WaitingForToken"
-	// ReasonTokenReady: the machine gets its role and token the next time it asks.
+	// ReasonTokenReady: the machine gets its role and token the next time it asks; nothing to do.
 	ReasonTokenReady = "TokenReady"
 	// ReasonRoleMissing: a cluster is assigned and spec.config.role is not. Set it: server or agent.
 	ReasonRoleMissing = "RoleMissing"

@@ -12,13 +12,15 @@ import (
 // +kubebuilder:subresource:status
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Machines",type=integer,JSONPath=`.status.machines`
+// +kubebuilder:printcolumn:name="Pending",type=integer,JSONPath=`.status.pending`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.admission.expiresAt`
 // +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="URL",type=string,priority=1,JSONPath=`.status.registrationURL`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must be at most 63 characters: it becomes a label value"
 
-// MachineRegistration makes a URL with which machines register: they ask it who they may be, prove who they are with
-// their TPM, and become a MachineInventory in this namespace.
+// MachineRegistration makes a URL at which machines register: each proves with its TPM who it is, becomes a
+// MachineInventory in this namespace, and gets its cloud-config.
 type MachineRegistration struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -69,7 +71,84 @@ type MachineRegistrationSpec struct {
 	// +kubebuilder:validation:Type=object
 	// +kubebuilder:validation:MaxProperties=256
 	CloudConfig *runtime.RawExtension `json:"cloudConfig,omitempty"`
+
+	// Who may register here. Without it, every machine that proves to hold a key may.
+	// +optional
+	// +nullable
+	Admission *AdmissionSpec `json:"admission,omitempty"`
+
+	// Whether to refuse new machines for now. Those that are known still get their answer.
+	// +optional
+	Paused bool `json:"paused,omitempty"`
 }
+
+// AdmissionSpec says which machines may register, and whether a person looks at each.
+type AdmissionSpec struct {
+	// Automatic (default), or Manual: a new machine waits until spec.approved of its MachineInventory is true, and gets no
+	// cloud-config before.
+	// +optional
+	// +kubebuilder:validation:Enum=Automatic;Manual
+	Approval ApprovalMode `json:"approval,omitempty"`
+
+	// What a machine's TPM must show. Any: nothing; software that acts as a TPM passes too. Certificate: an endorsement
+	// certificate that chains to the CAs in caSecretName. Listed: its hash stands in endorsementKeys, or in a
+	// MachineInventory that was made beforehand. CertificateOrListed: either. Default: Certificate where the CA Secret
+	// exists, else Any.
+	// +optional
+	// +kubebuilder:validation:Enum=Any;Certificate;Listed;CertificateOrListed
+	Endorsement EndorsementMode `json:"endorsement,omitempty"`
+
+	// A Secret in this namespace whose key tls.crt holds the TPM makers' CAs, roots and intermediates, in PEM. Default
+	// tpm-ca.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule=`self == '' || self.matches(r'^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')`,message="caSecretName must be the name of a Secret in this namespace"
+	CASecretName string `json:"caSecretName,omitempty"`
+
+	// TPM hashes that may register: 64 lower-case hex digits, as `rancheros-register tpm-hash` prints them on the machine.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=4096
+	EndorsementKeys []EndorsementKeyHash `json:"endorsementKeys,omitempty"`
+
+	// When to stop taking new machines. Those that are known still get their answer.
+	// +optional
+	// +nullable
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// How many machines may register here, ever; 1 makes a single-use URL. A machine whose inventory is deleted still
+	// counts, and may itself come back.
+	// +optional
+	// +nullable
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	MaxMachines *int `json:"maxMachines,omitempty"`
+}
+
+// ApprovalMode says whether a person looks at new machines.
+type ApprovalMode string
+
+// EndorsementMode says what a machine's TPM must show.
+type EndorsementMode string
+
+// EndorsementKeyHash is the SHA-256, hex, of the DER (PKIX) of a TPM's endorsement public key.
+// +kubebuilder:validation:MaxLength=64
+// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+type EndorsementKeyHash string
+
+// The values of AdmissionSpec's fields.
+const (
+	ApprovalAutomatic ApprovalMode = "Automatic"
+	ApprovalManual    ApprovalMode = "Manual"
+
+	EndorsementAny                 EndorsementMode = "Any"
+	EndorsementCertificate         EndorsementMode = "Certificate"
+	EndorsementListed              EndorsementMode = "Listed"
+	EndorsementCertificateOrListed EndorsementMode = "CertificateOrListed"
+
+	// DefaultCASecretName is the Secret that is looked for when caSecretName is empty.
+	DefaultCASecretName = "tpm-ca"
+)
 
 // LabelTemplate is a label value, or a template of one.
 // +kubebuilder:validation:MaxLength=256
@@ -107,14 +186,31 @@ type MachineRegistrationStatus struct {
 	// How many MachineInventories came from here.
 	// +optional
 	Machines int `json:"machines"`
+
+	// How many of them wait for approval.
+	// +optional
+	Pending int `json:"pending"`
+
+	// The machines that were ever admitted, where admission.maxMachines limits them: the first 16 digits of their TPM
+	// hashes.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=10000
+	Admitted []string `json:"admitted,omitempty"`
 }
 
 // Reasons of a MachineRegistration.
 const (
 	// ReasonTokenSecretInvalid: the Secret in the token's place is not the one that the operator made, or was changed.
-	// The message says how to mend it; deleting it makes a new token, and with it a new URL.
+	// Restore it as the message says, or delete it: that makes a new token, and with it a new URL.
 	ReasonTokenSecretInvalid = "TokenSecretInvalid"
 	// ReasonCloudConfigConflict: spec.cloudConfig holds something else where the operator must put its own settings, or
-	// nests too deep; machines are refused until it is corrected.
+	// nests too deep. Correct it; machines are refused until then.
 	ReasonCloudConfigConflict = "CloudConfigConflict"
+	// ReasonPausedRegistration: spec.paused is true, and new machines are refused. Set it to false to take them again.
+	ReasonPausedRegistration = "RegistrationPaused"
+	// ReasonExpired: spec.admission.expiresAt has passed, and new machines are refused. Set a later one to take them again.
+	ReasonExpired = "Expired"
+	// ReasonFull: as many machines as spec.admission.maxMachines have registered. Raise it to take more.
+	ReasonFull = "Full"
 )

@@ -21,8 +21,8 @@ import (
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must be at most 63 characters: it becomes a label value"
 
-// ManagedOSImage says which OS image the nodes of the targeted clusters run. Every node that runs another one is
-// upgraded, a few at a time.
+// ManagedOSImage says which OS image the nodes of the targeted clusters run. The upgrade runs once on each selected node,
+// a few at a time.
 //
 // In the namespace fleet-local it is about the nodes of the cluster that Rancher itself runs in; elsewhere about the
 // clusters of that namespace (usually fleet-default) that clusterTargets selects. Whoever may write one is root on
@@ -160,6 +160,8 @@ type ContainerSpec struct {
 }
 
 // DrainSpec says how a node is drained; the words are those of `kubectl drain --help`.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.deleteLocalData) || !has(self.deleteEmptydirData) || self.deleteLocalData == self.deleteEmptydirData",message="deleteLocalData and deleteEmptydirData mean the same: give one of them, or the same value in both",fieldPath=".deleteEmptydirData"
 type DrainSpec struct {
 	// How long to wait for the drain before giving up: a duration such as 5m, or a number of seconds. 0 or absent waits
 	// for ever.
@@ -261,7 +263,8 @@ type ManagedOSImageStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Delivered: the targeted clusters have the plan. Ready: their nodes run the image.
+	// Delivered: the targeted clusters have the plan. Ready: their nodes run the image; Unknown once the plan is delivered,
+	// because what the nodes run is not read yet.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -293,11 +296,12 @@ type BundleStatus struct {
 
 // Conditions and reasons of a ManagedOSImage.
 const (
-	// ConditionDelivered tells whether every targeted cluster has received the upgrade plan.
+	// ConditionDelivered tells whether every targeted cluster has received the upgrade plan. Where it is not True, read its
+	// message: it says what is in the way.
 	ConditionDelivered = "Delivered"
 
-	// ReasonNothingToDo: neither osImage nor managedOSVersionName is given. Nodes stay as they are; a rollout that is
-	// under way goes on.
+	// ReasonNothingToDo: neither osImage nor managedOSVersionName is given. Give one of them to upgrade nodes, or delete the
+	// ManagedOSImage; until then nodes stay as they are, and a rollout that is under way goes on.
 	ReasonNothingToDo = "NothingToDo"
 	// ReasonNoTargets: no cluster is targeted. Give clusterTargets; clusterSelector: {} selects every cluster of the
 	// namespace.
@@ -314,10 +318,11 @@ const (
 	// ReasonForeignBundle: a Bundle of the name that this image's would have exists and is not the operator's. Delete or
 	// rename it.
 	ReasonForeignBundle = "ForeignBundle"
-	// ReasonDelivering: Fleet has not brought the plan to every targeted cluster yet. Clusters that are offline get it
-	// when they return.
+	// ReasonDelivering: Fleet has not brought the plan to every targeted cluster yet. Wait; clusters that are offline get it
+	// when they return. When it stays so, look at the Bundle of the name in status.bundle.
 	ReasonDelivering = "Delivering"
-	// ReasonDelivered: every targeted cluster has the plan, and works on it by itself.
+	// ReasonDelivered: every targeted cluster has the plan, and works on it by itself; nothing to do. Ready is Unknown with
+	// this reason: what the nodes run is not read yet.
 	ReasonDelivered = "Delivered"
 	// ReasonPaused: concurrency is 0. Set it to 1 or more to go on.
 	ReasonPaused = "Paused"

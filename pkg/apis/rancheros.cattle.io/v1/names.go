@@ -9,6 +9,9 @@ import (
 const (
 	// LabelRegistration names, on a MachineInventory, the MachineRegistration of the same namespace that it came from.
 	LabelRegistration = "rancheros.cattle.io/registration"
+	// LabelAssurance tells, on a MachineInventory, how its identity was established, for selectors; one of the Assurance
+	// values.
+	LabelAssurance = "rancheros.cattle.io/assurance"
 	// LabelMachineNamespace and LabelMachine name, on a ClusterRegistrationToken, the MachineInventory it was made for.
 	LabelMachineNamespace = "rancheros.cattle.io/machine-namespace"
 	// LabelMachine: see LabelMachineNamespace.
@@ -31,8 +34,33 @@ const (
 
 	// SecretKeyToken is the key of the token in both kinds of token Secret.
 	SecretKeyToken = "token"
+	// SecretKeyPreviousToken and SecretKeyPreviousTokenExpires (RFC 3339) hold a registration's last token while it still
+	// works after a rotation.
+	SecretKeyPreviousToken = "previousToken"
+	// SecretKeyPreviousTokenExpires: see SecretKeyPreviousToken.
+	SecretKeyPreviousTokenExpires = "previousTokenExpires"
 	// MinMachineToken is the least length of a shared machine token, in bytes; shorter ones can be guessed.
 	MinMachineToken = 32
+)
+
+// Annotations that users set.
+const (
+	// AnnotationRotateToken, on a MachineRegistration, makes a new token, and with it a new URL, whenever its value changes.
+	AnnotationRotateToken = "rancheros.cattle.io/rotate-token"
+	// AnnotationRotateTokenGrace is how long the old token still works, as a Go duration; absent, not at all.
+	AnnotationRotateTokenGrace = "rancheros.cattle.io/rotate-token-grace"
+)
+
+// How an identity was established: values of LabelAssurance and status.assurance.
+const (
+	// AssuranceCertificate is a TPM whose maker vouches for it.
+	AssuranceCertificate = "Certificate"
+	// AssuranceListed is a TPM that an administrator named beforehand.
+	AssuranceListed = "Listed"
+	// AssuranceFirstUse is whatever came first and proved to hold its key, be it hardware or software.
+	AssuranceFirstUse = "FirstUse"
+	// AssuranceSharedSecret is a machine that knows a token.
+	AssuranceSharedSecret = "SharedSecret"
 )
 
 // OwnedBy makes an object of the same namespace go when its owner goes. It does not hold the owner's deletion back: that

@@ -1,0 +1,114 @@
+package operator
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// good are options that a deployment might use.
+func good() Options {
+	return Options{
+		Namespace:             "cattle-rancheros-operator-system",
+		TunnelSecretNamespace: "cattle-rancheros-operator-system", TunnelSecretName: "rancheros-operator-tunnel",
+		HealthAddr: ":8081", LeaderElect: true,
+		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
+		QPS: 500, Burst: 1000, Workers: 5, MaxInFlight: 1024,
+	}
+}
+
+func TestValidateAccepts(t *testing.T) {
+	for why, change := range map[string]func(*Options){
+		"as it ships":                      func(*Options) {},
+		"a listener beside the tunnel":     func(o *Options) { o.ListenAddr = ":8443" },
+		"a listener alone":                 func(o *Options) { o.ListenAddr, o.TunnelSecretName, o.TunnelSecretNamespace = "127.0.0.1:0", "", "" },
+		"IPv6":                             func(o *Options) { o.ListenAddr = "[::1]:8443" },
+		"no probes":                        func(o *Options) { o.HealthAddr = "" },
+		"TLS":                              func(o *Options) { o.ListenAddr, o.TLSCertFile, o.TLSKeyFile = ":8443", "tls.crt", "tls.key" },
+		"alone, and then no lease matters": func(o *Options) { o.LeaderElect, o.Namespace, o.LeaseDuration = false, "", 0 },
+		"the least":                        func(o *Options) { o.QPS, o.Burst, o.Workers, o.MaxInFlight = 1, 1, 1, 1 },
+		"the most":                         func(o *Options) { o.QPS, o.Burst, o.Workers, o.MaxInFlight = 10000, 20000, 100, 65536 },
+	} {
+		options := good()
+		change(&options)
+		require.NoError(t, options.Validate(), why)
+	}
+}
+
+func TestValidateRefuses(t *testing.T) {
+	for _, c := range []struct {
+		id     string
+		change func(*Options)
+		want   string
+	}{
+		{"F5 no namespace", func(o *Options) { o.Namespace = "" }, "--namespace must name the namespace of the lease"},
+		{"F5 a namespace in capitals", func(o *Options) { o.Namespace = "Cattle" }, `--namespace must be a name in Kubernetes: lower-case letters, digits and '-', not "Cattle"`},
+		{"F5 a namespace of 64 characters", func(o *Options) { o.Namespace = "a123456789012345678901234567890123456789012345678901234567890123" }, "--namespace must be a name"},
+		{"F31 a namespace with a newline, from a file", func(o *Options) { o.Namespace += "\n" }, "--namespace must be a name"},
+		{"a Secret without its namespace", func(o *Options) { o.TunnelSecretNamespace = "" }, "--tunnel-secret-namespace must be given with --tunnel-secret-name"},
+		{"a Secret's namespace that is none", func(o *Options) { o.TunnelSecretNamespace = "a/b" }, "--tunnel-secret-namespace must be a name"},
+		{"a Secret's name that is none", func(o *Options) { o.TunnelSecretName = "../x" }, "--tunnel-secret-name must be a name"},
+		{"F8 no such kubeconfig", func(o *Options) { o.Kubeconfig = "/no/such" }, `--kubeconfig must be a file that can be read, and "/no/such" is not`},
+		{"F8 a folder", func(o *Options) { o.Kubeconfig = os.TempDir() }, "--kubeconfig must be a file that can be read"},
+		{"F14 renewing as long as the lease lasts", func(o *Options) { o.RenewDeadline = o.LeaseDuration }, "--lease-duration > --renew-deadline > --retry-period >= 1s must hold"},
+		{"F14 trying less often than the deadline allows", func(o *Options) { o.RetryPeriod = o.RenewDeadline }, "--lease-duration > --renew-deadline"},
+		{"F14 zero", func(o *Options) { o.RetryPeriod = 0 }, "not 15s, 10s, 0s"},
+		{"F14 negative", func(o *Options) { o.RetryPeriod = -time.Second }, "--retry-period >= 1s"},
+		{"F14, F15 a developer's 45 hours", func(o *Options) { o.LeaseDuration = 45 * time.Hour }, "the lease be at most 5m"},
+		{"F18 a port beyond the last", func(o *Options) { o.HealthAddr = ":99999" }, `--health-addr must be host:port or :port, not ":99999"`},
+		{"F18 no port", func(o *Options) { o.ListenAddr = "localhost" }, `--listen-addr must be host:port or :port, not "localhost"`},
+		{"F18 no number", func(o *Options) { o.ListenAddr = ":https" }, "--listen-addr must be"},
+		{"F18 a negative port", func(o *Options) { o.ListenAddr = ":-1" }, "--listen-addr must be"},
+		{"F19 one address for both", func(o *Options) { o.ListenAddr = o.HealthAddr }, "--health-addr must differ from --listen-addr"},
+		{"nobody could reach us", func(o *Options) { o.TunnelSecretName = "" }, "--listen-addr or --tunnel-secret-name must be given"},
+		{"F20 none at once", func(o *Options) { o.MaxInFlight = 0 }, "--max-in-flight must be from 1 to 65536, not 0"},
+		{"F20 negative", func(o *Options) { o.MaxInFlight = -1 }, "--max-in-flight"},
+		{"F20 a million", func(o *Options) { o.MaxInFlight = 1e6 }, "--max-in-flight"},
+		{"F26 no requests", func(o *Options) { o.QPS = 0 }, "--qps must be from 1 to 10000, not 0"},
+		{"F26 negative", func(o *Options) { o.QPS = -5 }, "--qps"},
+		{"F26 a burst below the average", func(o *Options) { o.Burst = o.QPS - 1 }, "--burst must be from 500 to 20000, not 499"},
+		{"F27 no workers", func(o *Options) { o.Workers = 0 }, "--workers must be from 1 to 100, not 0"},
+		{"F27 ten thousand", func(o *Options) { o.Workers = 10000 }, "--workers"},
+		{"half of TLS", func(o *Options) { o.TLSCertFile = "tls.crt" }, "--tls-cert-file and --tls-key-file must be given together"},
+		{"the other half", func(o *Options) { o.TLSKeyFile = "tls.key" }, "--tls-cert-file and --tls-key-file must be given together"},
+	} {
+		options := good()
+		c.change(&options)
+		require.ErrorContains(t, options.Validate(), c.want, c.id)
+	}
+}
+
+// F8: a kubeconfig that says nothing is found before anything runs.
+func TestValidateReadsTheKubeconfig(t *testing.T) {
+	for name, content := range map[string]string{"empty": "", "garbage": "\x00\x01", "another": "kind: Pod\napiVersion: v1\n", "no-context": "apiVersion: v1\nkind: Config\n"} {
+		file := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
+		options := good()
+		options.Kubeconfig = file
+		require.ErrorContains(t, options.Validate(), "--kubeconfig", name)
+	}
+	file := filepath.Join(t.TempDir(), "good")
+	require.NoError(t, os.WriteFile(file, []byte(`{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}],
+		clusters: [{name: k, cluster: {server: "https://127.0.0.1:6443"}}], users: [{name: u, user: {token: t}}]}`), 0o600))
+	options := good()
+	options.Kubeconfig = file
+	require.NoError(t, options.Validate())
+	config, err := options.restConfig()
+	require.NoError(t, err)
+	require.Equal(t, []any{float32(500), 1000, "rancheros-operator"}, []any{config.QPS, config.Burst, config.UserAgent})
+}
+
+// All problems at once, always in the same order.
+func TestValidateReportsAll(t *testing.T) {
+	bad := Options{ListenAddr: "x", HealthAddr: "y", LeaderElect: true, TLSKeyFile: "k"}
+	first := bad.Validate().Error()
+	for _, flag := range []string{"--listen-addr", "--health-addr", "--tls-cert-file", "--lease-duration", "--qps", "--burst", "--workers", "--max-in-flight", "--namespace"} {
+		require.Contains(t, first, flag)
+	}
+	for range 20 {
+		require.Equal(t, first, bad.Validate().Error())
+	}
+}

@@ -1,0 +1,112 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/registration/attestation"
+	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
+)
+
+// approvalRetry is when a machine that waits for a person asks again.
+const approvalRetry = 30 * time.Second
+
+// applicant is a machine that has proven to hold its key, and where it wants to go.
+type applicant struct {
+	registration *v1.MachineRegistration
+	trust        trust
+	identity     attestation.Identity
+	// known is its inventory; nil for a new machine.
+	known *v1.MachineInventory
+	now   time.Time
+}
+
+// admit is pure: it decides whether the machine may register, and says how its identity is established.
+//
+// What the registration demands of a TPM holds for every machine, also for those that registered under milder demands.
+// That it takes no new machines holds for new ones alone: a machine that is known may come back after a wipe.
+func admit(a applicant) (assurance string, err error) {
+	if assurance, err = establish(a); err != nil {
+		return "", err
+	}
+	if a.known != nil {
+		return assurance, nil
+	}
+	admission := a.registration.Spec.Admission
+	switch {
+	case a.registration.Spec.Paused:
+		return "", &protocol.Error{Code: protocol.CodePaused, RetryAfter: setupRetry, Message: "this registration takes no new machines for now",
+			Hint: "an administrator must set spec.paused of the MachineRegistration to false"}
+	case admission != nil && admission.ExpiresAt != nil && !a.now.Before(admission.ExpiresAt.Time):
+		return "", &protocol.Error{Code: protocol.CodeExpired, Message: "this registration has expired",
+			Hint: "an administrator must set a later spec.admission.expiresAt, or give this machine another registration URL"}
+	}
+	return assurance, nil
+}
+
+// establish judges the machine's key by the registration's demands.
+func establish(a applicant) (string, error) {
+	certified := a.identity.Certificate != nil && a.identity.Certificate.Verified
+	listed := isListed(a)
+	var enough bool
+	switch a.trust.mode {
+	case v1.EndorsementAny:
+		enough = true
+	case v1.EndorsementCertificate:
+		enough = certified
+	case v1.EndorsementListed:
+		enough = listed
+	case v1.EndorsementCertificateOrListed:
+		enough = certified || listed
+	}
+	switch {
+	case !enough:
+		return "", unendorsed(a)
+	case certified:
+		return v1.AssuranceCertificate, nil
+	case listed:
+		return v1.AssuranceListed, nil
+	}
+	return v1.AssuranceFirstUse, nil
+}
+
+// isListed tells whether an administrator named this TPM: in the registration, or by an inventory made beforehand.
+func isListed(a applicant) bool {
+	if a.known != nil && (!attested(a.known) || a.known.Labels[v1.LabelAssurance] == v1.AssuranceListed) {
+		return true
+	}
+	admission := a.registration.Spec.Admission
+	return admission != nil && slices.Contains(admission.EndorsementKeys, v1.EndorsementKeyHash(a.identity.Hash))
+}
+
+func unendorsed(a applicant) error {
+	if a.trust.mode == v1.EndorsementListed {
+		return &protocol.Error{Code: protocol.CodeForbidden, Message: "this machine's TPM is not on the list",
+			Hint: fmt.Sprintf("an administrator must add its hash, %s, to spec.admission.endorsementKeys, or create a MachineInventory with it", a.identity.Hash)}
+	}
+	refusal := &protocol.Error{Code: protocol.CodeCertificateRequired, Message: "this machine's TPM shows no endorsement certificate",
+		Hint:   "the registration demands one: enable the TPM's certificate, or let an administrator list this machine's TPM hash",
+		Reason: "no endorsement certificate"}
+	if certificate := a.identity.Certificate; certificate != nil {
+		refusal.Message = "this machine's endorsement certificate is not trusted"
+		refusal.Hint = "an administrator must add its maker's CA and intermediates to the registration's CA Secret, or list this machine's TPM hash"
+		refusal.Reason = certificate.Problem
+	}
+	return refusal
+}
+
+// attested tells whether the operator has seen this machine prove its key; an inventory that a person wrote is a wish.
+func attested(inventory *v1.MachineInventory) bool {
+	return inventory.Labels[v1.LabelRegistration] != ""
+}
+
+func isApproved(inventory *v1.MachineInventory) bool {
+	return inventory.Spec.Approved == nil || *inventory.Spec.Approved
+}
+
+func pending(inventory *v1.MachineInventory) error {
+	return &protocol.Error{Code: protocol.CodePending, RetryAfter: approvalRetry, Message: "this machine waits for approval",
+		Hint: fmt.Sprintf("an administrator must set spec.approved of MachineInventory %s to true, after comparing its TPM hash with this machine's", inventory.Name)}
+}
