@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -30,7 +31,9 @@ func run(args []string) int {
 	defer stop()
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	if err := newApp().RunContext(ctx, args); err != nil {
+	app := newApp()
+	trimEnvironment(app)
+	if err := app.RunContext(ctx, args); err != nil {
 		fmt.Fprintln(os.Stderr, "rancheros-operator:", err)
 		var usage usageError
 		if errors.As(err, &usage) {
@@ -39,6 +42,26 @@ func run(args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// trimEnvironment takes off what files and charts leave around a value, such as a newline; what is empty then is as not set.
+// None of our variables holds a secret, whose every byte would count.
+func trimEnvironment(app *cli.App) {
+	for _, command := range app.Commands {
+		for _, flag := range command.Flags {
+			documented, ok := flag.(cli.DocGenerationFlag)
+			if !ok {
+				continue
+			}
+			for _, name := range documented.GetEnvVars() {
+				if value := strings.TrimSpace(os.Getenv(name)); value != "" {
+					_ = os.Setenv(name, value)
+				} else {
+					_ = os.Unsetenv(name)
+				}
+			}
+		}
+	}
 }
 
 func newApp() *cli.App {

@@ -41,13 +41,14 @@ func callHome(c *cli.Context, out *console) error {
 	if err != nil {
 		return err
 	}
-	prover, err := openTPM(c, out)
-	if err != nil {
-		return err
+	request := client.InventoryRequest{Endpoint: endpoint, Token: first(settings.Token, client.TPMToken)}
+	if request.Token == client.TPMToken {
+		if request.Prover, err = openTPM(c, out); err != nil {
+			return err
+		}
+		defer request.Prover.Close()
 	}
-	defer prover.Close()
 	out.progress("Reporting to %s.", hostOf(endpoint.URL))
-	request := client.InventoryRequest{Endpoint: endpoint, Token: first(settings.Token, client.TPMToken), Prover: prover}
 	assignment, err := client.CallHome(c.Context, request, readFacts(c, out))
 	if err != nil {
 		return err

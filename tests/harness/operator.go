@@ -69,6 +69,9 @@ func (w *World) StartReplica(ctx context.Context, options ReplicaOptions) (*Repl
 	// The detector compares what lies in the caches with what was put there, and panics on a difference. Races go to the
 	// log, where the tests tell ours from those of libraries.
 	environment := []string{"KUBE_CACHE_MUTATION_DETECTOR=true", "GORACE=exitcode=0"}
+	if w.options.Quiet {
+		environment = nil
+	}
 	replica.process, err = startProcess(filepath.Join(w.Bin(), options.Operator), args, environment, replica.LogFile, nil)
 	if err != nil {
 		return nil, err

@@ -30,6 +30,8 @@ type Options struct {
 	Operator string
 	// Rancher is which Rancher to pretend; its Config is filled in.
 	Rancher rancher.Options
+	// Quiet leaves the detectors of mistakes off, which cost time and memory: for measurements.
+	Quiet bool
 	// Narrate gets a line for each step, by default nobody.
 	Narrate func(string)
 }

@@ -40,11 +40,13 @@ type Script struct {
 	Final, Inventory []byte
 	// V2 makes it speak version 2 with clients that offer it: Final and Inventory are then wrapped into messages.
 	V2 bool
+	// Messages take the place of the server's messages of version 2.
+	Messages map[protocol.MessageType][]byte
 	// Refusal is a typed error of version 2, after the proof.
 	Refusal *protocol.Error
 	// State answers those who call home in version 2.
 	State protocol.AssignmentState
-	// Date is the server's clock, in the answer to the upgrade; default now.
+	// Date is the server's clock, in the answer to the upgrade and in refusals; default now.
 	Date time.Time
 	// Delay comes before the last frame.
 	Delay time.Duration
@@ -107,6 +109,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == protocol.PathCACerts:
 		serveCACerts(w, r, &say)
 	case say.Refuse != nil:
+		if !say.Date.IsZero() {
+			w.Header().Set("Date", say.Date.UTC().Format(http.TimeFormat))
+		}
 		protocol.WriteHTTPError(w, say.Refuse)
 	case r.URL.Path == "/system-agent-install.sh":
 		_, _ = w.Write([]byte(say.InstallScript))
@@ -180,8 +185,14 @@ func (s *Server) attest(w http.ResponseWriter, r *http.Request, say *Script, fin
 
 // attestV2 says its lines in version 2, and ends with a close frame.
 func (s *Server) attestV2(conn *websocket.Conn, session *attestation.Session, path string, say *Script) {
+	send := func(kind protocol.MessageType, message []byte) error {
+		if instead, ok := say.Messages[kind]; ok {
+			message = instead
+		}
+		return conn.WriteMessage(websocket.BinaryMessage, message)
+	}
 	challenge, _ := protocol.EncodeChallengeV2(session.Challenge())
-	if conn.WriteMessage(websocket.BinaryMessage, challenge) != nil {
+	if send(protocol.TypeChallenge, challenge) != nil {
 		return
 	}
 	_, answer, err := conn.ReadMessage()
@@ -189,7 +200,7 @@ func (s *Server) attestV2(conn *websocket.Conn, session *attestation.Session, pa
 		return
 	}
 	proven, _ := protocol.EncodeProven(session.Identity().Hash)
-	if conn.WriteMessage(websocket.BinaryMessage, proven) != nil {
+	if send(protocol.TypeProven, proven) != nil {
 		return
 	}
 	_, facts, err := conn.ReadMessage()
@@ -205,7 +216,7 @@ func (s *Server) attestV2(conn *websocket.Conn, session *attestation.Session, pa
 	s.mu.Unlock()
 	time.Sleep(say.Delay)
 	if last := lastMessage(path, report, say); last != nil {
-		_ = conn.WriteMessage(websocket.BinaryMessage, last)
+		_ = send(protocol.TypeConfig, last)
 	}
 	_ = conn.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""))
 }

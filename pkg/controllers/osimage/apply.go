@@ -53,9 +53,13 @@ func (h *handler) applyBundle(existing, desired *fleetv1.Bundle) (*fleetv1.Bundl
 	if err != nil {
 		return existing, err
 	}
-	if existing.Annotations[v1.AnnotationApplied] == digest && contains(present, spec) &&
-		equality.Semantic.DeepEqual(existing.OwnerReferences, desired.OwnerReferences) {
-		return existing, nil
+	if existing.Annotations[v1.AnnotationApplied] == digest && equality.Semantic.DeepEqual(existing.OwnerReferences, desired.OwnerReferences) {
+		if contains(present, spec) {
+			return existing, nil
+		}
+		if dropped(present, spec) {
+			return existing, refuse(v1.ReasonFleetTooOld, "this Fleet is older than 0.16 and does not carry the cloud-config to the clusters; upgrade it, or remove spec.cloudConfig")
+		}
 	}
 	patch, err := bundlePatch(existing, desired, present, spec)
 	if err != nil {
@@ -66,6 +70,18 @@ func (h *handler) applyBundle(existing, desired *fleetv1.Bundle) (*fleetv1.Bundl
 		return existing, fmt.Errorf("writing Bundle %s: %w", existing.Name, err)
 	}
 	return patched, nil
+}
+
+// dropped tells whether all that is missing is what Fleet before 0.16 does not know: its API server drops the field, and
+// would drop it again however often it is written. The cloud-config must not go into the Bundle instead, for all to read.
+func dropped(present, spec map[string]any) bool {
+	const field = "downstreamResources"
+	if _, asked := spec[field]; !asked || present[field] != nil {
+		return false
+	}
+	rest := maps.Clone(spec)
+	delete(rest, field)
+	return contains(present, rest)
 }
 
 // bundlePatch removes from the spec what we do not say, sets what we do, and touches no other metadata.

@@ -111,3 +111,20 @@ func TestRemovedFieldIsRemoved(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(body), `"spec":{"rolloutStrategy":null}`)
 }
+
+// Fleet before 0.16 drops downstreamResources: writing it again and again would change nothing.
+func TestDropped(t *testing.T) {
+	spec := map[string]any{"defaultNamespace": "cattle-system", "downstreamResources": []any{map[string]any{"kind": "Secret"}}}
+	for why, test := range map[string]struct {
+		present map[string]any
+		want    bool
+	}{
+		"an old Fleet":                {map[string]any{"defaultNamespace": "cattle-system"}, true},
+		"another difference as well":  {map[string]any{"defaultNamespace": "default"}, false},
+		"somebody changed the Secret": {map[string]any{"defaultNamespace": "cattle-system", "downstreamResources": []any{}}, false},
+	} {
+		require.Equal(t, test.want, dropped(test.present, spec), why)
+	}
+	delete(spec, "downstreamResources")
+	require.False(t, dropped(map[string]any{}, spec), "nothing was asked for")
+}

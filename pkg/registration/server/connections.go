@@ -7,22 +7,45 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
-// connections bounds the connections on which no request is being served: new ones, those that are sending a request,
-// and those that wait for the next one. Beyond the bound the oldest makes room, so that whoever opens thousands closes
-// his own, and a machine that sends its request at once is served.
+// connections bounds the connections on which no request is being served: the quiet ones, which are new or wait for
+// their next request and cost little, and a quarter as many that are in the middle of a request's headers, which are
+// kept in memory. Beyond the bound the oldest of its kind makes room. So whoever opens thousands closes his own, and a
+// machine that sends its request at once is served.
 type connections struct {
-	max int
+	quiet, reading *queue
 
-	mutex sync.Mutex
-	// waiting has the oldest in front; its values are net.Conns.
-	waiting *list.List
-	places  map[net.Conn]*list.Element
+	mutex  sync.Mutex
+	places map[net.Conn]place
+	now    func() time.Time
 }
 
+// queue has the oldest connection in front.
+type queue struct {
+	list.List
+	max int
+}
+
+// place is where in which queue a connection is.
+type place struct {
+	in *queue
+	at *list.Element
+}
+
+// waiter is a connection in a queue.
+type waiter struct {
+	net.Conn
+	since time.Time
+}
+
+// grace is what every connection gets to make itself useful, as long as there are no more than twice as many as should
+// be: when a thousand machines come at once, most of them are only in the scheduler's queue.
+const grace = 100 * time.Millisecond
+
 func newConnections(most int) *connections {
-	return &connections{max: most, waiting: list.New(), places: map[net.Conn]*list.Element{}}
+	return &connections{quiet: &queue{max: most}, reading: &queue{max: max(1, most/4)}, places: map[net.Conn]place{}, now: time.Now}
 }
 
 type connectionKey struct{}
@@ -34,45 +57,50 @@ func (c *connections) remember(ctx context.Context, connection net.Conn) context
 
 // follow is the http.Server's ConnState.
 func (c *connections) follow(connection net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew, http.StateIdle:
-		c.wait(connection)
-	case http.StateClosed, http.StateHijacked:
-		c.forget(connection)
-	}
-}
-
-// serving takes the request's connection out of those that can be closed.
-func (c *connections) serving(r *http.Request) {
-	if connection, ours := r.Context().Value(connectionKey{}).(net.Conn); ours {
-		c.forget(connection)
-	}
-}
-
-func (c *connections) wait(connection net.Conn) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if c.places[connection] != nil {
-		return
+	c.forget(connection)
+	switch state {
+	case http.StateNew, http.StateIdle:
+		c.wait(connection, c.quiet)
+	case http.StateActive:
+		c.wait(connection, c.reading)
 	}
-	c.places[connection] = c.waiting.PushBack(connection)
-	if c.waiting.Len() <= c.max {
-		return
+}
+
+// serving takes the request's connection out of those that can be closed: its headers have come.
+func (c *connections) serving(r *http.Request) {
+	if connection, ours := r.Context().Value(connectionKey{}).(net.Conn); ours {
+		c.mutex.Lock()
+		defer c.mutex.Unlock()
+		c.forget(connection)
 	}
-	oldest := c.waiting.Remove(c.waiting.Front()).(net.Conn)
-	delete(c.places, oldest)
-	// A TLS connection would say goodbye first, and wait for who does not read.
-	if secured, ok := oldest.(*tls.Conn); ok {
-		oldest = secured.NetConn()
+}
+
+func (c *connections) wait(connection net.Conn, in *queue) {
+	now := c.now()
+	c.places[connection] = place{in: in, at: in.PushBack(waiter{Conn: connection, since: now})}
+	for in.Len() > in.max {
+		oldest := in.Front().Value.(waiter)
+		if now.Sub(oldest.since) < grace && in.Len() <= 2*in.max {
+			return
+		}
+		c.forget(oldest.Conn)
+		abandon(oldest.Conn)
 	}
-	_ = oldest.Close()
 }
 
 func (c *connections) forget(connection net.Conn) {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	if place := c.places[connection]; place != nil {
-		c.waiting.Remove(place)
+	if place, known := c.places[connection]; known {
+		place.in.Remove(place.at)
 		delete(c.places, connection)
 	}
+}
+
+// abandon closes without a word: a TLS connection would say goodbye first, and wait for who does not read.
+func abandon(connection net.Conn) {
+	if secured, ok := connection.(*tls.Conn); ok {
+		connection = secured.NetConn()
+	}
+	_ = connection.Close()
 }

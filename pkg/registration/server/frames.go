@@ -56,7 +56,8 @@ func newFrames(conn net.Conn, t timeouts) *frames {
 	f := &frames{conn: conn, reader: bufio.NewReaderSize(conn, 4<<10), limit: protocol.MaxFrameUnauthenticated, controls: allowance{left: controlBurst}}
 	f.end = time.Now().Add(t.exchange)
 	_ = conn.SetReadDeadline(time.Now().Add(t.challenge))
-	_ = conn.SetWriteDeadline(f.end)
+	// A refusal for being late must still get through.
+	_ = conn.SetWriteDeadline(f.end.Add(lingerTimeout))
 	return f
 }
 
@@ -201,7 +202,7 @@ func readError(err error) error {
 // closed answers the machine's own close frame, and nothing with a code that must not be sent.
 func (f *frames) closed(payload []byte) error {
 	if len(payload) == 0 {
-		f.write(opClose, nil)
+		f.finish(websocket.CloseNoStatusReceived, "")
 		return gone("it closed the conversation", nil)
 	}
 	if len(payload) < 2 {
@@ -214,7 +215,7 @@ func (f *frames) closed(payload []byte) error {
 	case !utf8.Valid(payload[2:]):
 		return violated(websocket.CloseInvalidFramePayloadData, "a close reason that is not UTF-8")
 	}
-	f.write(opClose, payload[:2])
+	f.finish(code, "")
 	return gone(fmt.Sprintf("it closed the conversation with %d", code), nil)
 }
 

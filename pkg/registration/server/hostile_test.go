@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -21,7 +20,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
-	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/registration/attestation/tpm"
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 	"github.com/rancher/rancheros-operator/pkg/settings"
@@ -152,7 +150,7 @@ func hostiles(t *testing.T) []hostile {
 		{id: "H41 fetch", lines: "Origin: https://evil\r\n", status: http.StatusForbidden, code: protocol.CodeForbidden, headers: map[string]string{"Access-Control-Allow-Origin": ""}},
 		{id: "H42", lines: proof + upgradeLines + "Sec-WebSocket-Extensions: permessage-deflate\r\n", status: http.StatusSwitchingProtocols,
 			headers: map[string]string{"Sec-Websocket-Extensions": ""}},
-		{id: "H43", lines: proof + upgradeLines + "Sec-WebSocket-Protocol: unknown\r\n", status: http.StatusBadRequest},
+		{id: "H43", lines: proof + upgradeLines + "Sec-WebSocket-Protocol: unknown\r\n", status: http.StatusBadRequest, code: protocol.CodeUnsupported},
 		{id: "H44", start: "GET " + registrationPath + " HTTP/1.0", lines: proof + upgradeLines, status: http.StatusBadRequest, code: protocol.CodeBadRequest},
 		{id: "H45", lines: "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", rest: "0\r\n\r\n", status: http.StatusBadRequest, code: protocol.CodeBadRequest, closed: true},
 		{id: "H45 twice", lines: "Content-Length: 4\r\nContent-Length: 5\r\n", status: http.StatusBadRequest, closed: true},
@@ -198,7 +196,9 @@ func TestHostileRequests(t *testing.T) {
 		for name, want := range h.headers {
 			require.Equal(t, want, got.header.Get(name), "%s: %s", h.id, name)
 		}
-		require.NotContains(t, got.body, goodToken, "%s: nothing is echoed", strings.Contains(h.id, "H1"))
+		if h.status != http.StatusOK {
+			require.NotContains(t, fmt.Sprint(got.body, got.header), goodToken[:20], "%s: nothing is echoed", h.id)
+		}
 		switch {
 		case h.status == http.StatusOK && h.path != protocol.PathCACerts && !strings.HasPrefix(h.start, "HEAD"):
 			require.Equal(t, sample, got, "%s: as if it had not been sent", h.id)
@@ -410,7 +410,7 @@ func protocolAuthorization(token string) string {
 
 // One machine that asks in a loop is told to wait; its neighbour is not.
 func TestMachineInALoop(t *testing.T) {
-	w := newWorld(t).listening(t)
+	w := newWorld(t).limited(Limits{}).listening(t)
 	looping, neighbour := newMachine(t), newMachine(t)
 	for range DefaultLimits.Machine.Burst {
 		w.register(t, looping, nil)
@@ -476,7 +476,7 @@ func TestIdleConnectionsAreCapped(t *testing.T) {
 		}
 	}
 	one := make([]byte, 1)
-	for _, connection := range idle[:140] {
+	for _, connection := range idle[:90] {
 		require.NoError(t, connection.SetReadDeadline(time.Now().Add(5*time.Second)))
 		_, err := connection.Read(one)
 		require.Error(t, err)
@@ -485,7 +485,7 @@ func TestIdleConnectionsAreCapped(t *testing.T) {
 	}
 	w.server.limits.connections.mutex.Lock()
 	defer w.server.limits.connections.mutex.Unlock()
-	require.LessOrEqual(t, w.server.limits.connections.waiting.Len(), 50)
+	require.LessOrEqual(t, w.server.limits.connections.quiet.Len(), 100)
 }
 
 func asNetError(err error, target *net.Error) bool {
@@ -531,6 +531,4 @@ func TestURLKey(t *testing.T) {
 	sum := sha256.Sum256([]byte(goodToken))
 	require.Equal(t, string(sum[:]), urlKey(registrationPath))
 	require.Equal(t, protocol.PathInventory, urlKey(protocol.PathInventory))
-	_ = index.TPMHash
-	_ = base64.StdEncoding
 }

@@ -18,7 +18,7 @@ type Limits struct {
 	// Requests bounds those that are served at the same time; Exchanges those of them whose machine has not proven yet
 	// who it is. One registration URL gets at most half of either, so that whoever stole one cannot shut out the others.
 	Requests, Exchanges int
-	// Connections bounds those that are open on our own listener and not being served.
+	// Connections bounds those that are open on our own listener and wait for a request.
 	Connections int
 	// URL bounds how often one registration URL is used.
 	URL Rate
@@ -42,7 +42,7 @@ type Limits struct {
 var DefaultLimits = Limits{
 	Requests:    1024,
 	Exchanges:   256,
-	Connections: 2048,
+	Connections: 1024,
 	URL:         Rate{PerSecond: 1000, Burst: 2000},
 	Machine:     Rate{PerSecond: 1, Burst: 5},
 	Stranger:    Rate{PerSecond: 100, Burst: 1000},

@@ -200,30 +200,55 @@ func (c *pretendConn) Close() error {
 
 func TestConnections(t *testing.T) {
 	c := newConnections(2)
+	now := time.Unix(1e9, 0)
+	c.now = func() time.Time { return now }
 	var all []*pretendConn
-	open := func() *pretendConn {
+	open := func(state http.ConnState) *pretendConn {
 		conn := &pretendConn{}
 		all = append(all, conn)
+		now = now.Add(time.Second)
 		c.follow(conn, http.StateNew)
+		if state != http.StateNew {
+			c.follow(conn, state)
+		}
 		return conn
 	}
-	first, second := open(), open()
+	first, second := open(http.StateNew), open(http.StateNew)
 	request := httptest.NewRequest(http.MethodGet, "/", nil)
+	c.follow(first, http.StateActive)
 	c.serving(request.WithContext(c.remember(request.Context(), first)))
-	third := open()
+	third := open(http.StateNew)
 	require.False(t, first.closed || second.closed || third.closed, "one is being served and does not count")
-	open()
+	open(http.StateNew)
 	require.True(t, second.closed, "the oldest that waits makes room")
 	c.follow(second, http.StateClosed)
 	c.follow(first, http.StateIdle)
 	require.True(t, third.closed)
 	require.False(t, first.closed, "it has just been served, and is the youngest")
-	c.follow(first, http.StateActive)
-	for _, conn := range all {
+
+	reading := open(http.StateActive)
+	require.False(t, reading.closed)
+	open(http.StateActive)
+	require.True(t, reading.closed, "those that are in the middle of their headers are fewer")
+
+	burst := []*pretendConn{}
+	for range 3 {
+		conn := &pretendConn{}
+		burst = append(burst, conn)
+		c.follow(conn, http.StateNew)
+	}
+	require.False(t, burst[0].closed, "all come at once, and get their time")
+	for range 3 {
+		conn := &pretendConn{}
+		burst = append(burst, conn)
+		c.follow(conn, http.StateNew)
+	}
+	require.True(t, burst[0].closed, "but no more than twice as many as should be")
+	for _, conn := range append(all, burst...) {
 		c.follow(conn, http.StateClosed)
 	}
 	require.Empty(t, c.places)
-	require.Zero(t, c.waiting.Len())
+	require.Zero(t, c.quiet.Len()+c.reading.Len())
 	c.serving(request)
 }
 

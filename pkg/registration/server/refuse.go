@@ -32,9 +32,10 @@ func refuseHTTP(w http.ResponseWriter, r *http.Request, err error) {
 	e := protocol.AsError(err)
 	logRefusal(r, e)
 	header := w.Header()
-	// The body is not read, so the connection cannot be used again.
+	// The body is not read, so the connection cannot be used again; nor is its end waited for.
 	if r.ContentLength != 0 {
 		header.Set("Connection", "close")
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second))
 	}
 	switch e.Code {
 	case codeMethod:

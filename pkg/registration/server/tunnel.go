@@ -57,8 +57,8 @@ type pace struct {
 	hold time.Duration
 	// handshake bounds a dial from the name look-up to the answer to the upgrade.
 	handshake time.Duration
-	// ping is how often the other end is asked for a sign of life, and silence how long it may give none.
-	ping, silence time.Duration
+	// silence is how long the other end may give no sign of life; remotedialer asks for one every 5 seconds.
+	silence time.Duration
 	// drain is how long requests under way may take to end on shutdown, and handover that when the Secret has changed.
 	drain, handover time.Duration
 }
@@ -69,7 +69,6 @@ var usualPace = pace{
 	steady:     30 * time.Second,
 	hold:       2 * time.Second,
 	handshake:  10 * time.Second,
-	ping:       5 * time.Second,
 	silence:    12 * time.Second,
 	drain:      drainTimeout,
 	handover:   500 * time.Millisecond,

@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // sessionPrefix begins the host that Rancher dials through a tunnel: it is the name of its session, no machine's.
@@ -21,6 +22,7 @@ type memoryListener struct {
 	connections chan net.Conn
 	closed      chan struct{}
 	close       sync.Once
+	streams     underWay
 }
 
 func newMemoryListener() *memoryListener {
@@ -30,14 +32,35 @@ func newMemoryListener() *memoryListener {
 // dial connects with the server on this listener, whatever the address.
 func (l *memoryListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	near, far := net.Pipe()
+	l.streams.add(1)
 	select {
 	case l.connections <- &tunnelledConn{far}:
-		return near, nil
+		return &stream{Conn: near, ended: func() { l.streams.add(-1) }}, nil
 	case <-l.closed:
+		l.streams.add(-1)
 		return nil, net.ErrClosed
 	case <-ctx.Done():
+		l.streams.add(-1)
 		return nil, context.Cause(ctx)
 	}
+}
+
+// closesOfStream is how often remotedialer (v0.6.1) closes what it was given by dial: when each direction has ended, and
+// when the other end has been told.
+const closesOfStream = 3
+
+// stream knows when remotedialer is done with it. Our handler is done earlier: what it has written is still on its way.
+type stream struct {
+	net.Conn
+	closes atomic.Int32
+	ended  func()
+}
+
+func (s *stream) Close() error {
+	if s.closes.Add(1) == closesOfStream {
+		s.ended()
+	}
+	return s.Conn.Close()
 }
 
 // Accept waits for the next connection.

@@ -46,7 +46,7 @@ func (s *session) serve(ctx context.Context, handler http.Handler) error {
 	select {
 	case <-living.Done():
 	case <-ctx.Done():
-		s.drain(living, server, context.Cause(ctx))
+		s.drain(living, server, listener, context.Cause(ctx))
 		end(context.Cause(ctx))
 	}
 	// From the outside in: remotedialer (v0.6.1) does not stand both ends of a stream closing at once.
@@ -58,28 +58,31 @@ func (s *session) serve(ctx context.Context, handler http.Handler) error {
 }
 
 // takeOver undoes what remotedialer has just set up to notice a dead connection, which takes it a minute, and which
-// writes to the connection's deadlines while others use them. Its pings go on, beside ours; we watch instead.
+// moves the connection's deadlines without a lock, whoever uses them. Its pings go on; we watch for the answers.
 func (s *session) takeOver() {
 	s.conn.SetPingHandler(nil) // Nil is the library's own: it answers.
 	s.conn.SetPongHandler(nil)
 	_ = s.conn.SetReadDeadline(time.Time{})
 }
 
-// drain takes no more requests, and lets those under way finish as long as the cause of the end allows and the session
-// lives. Whoever is cut off comes back: nothing was answered.
-func (s *session) drain(living context.Context, server *httpServer, cause error) {
+// drain takes no more requests, and lets those under way finish, as long as the cause of the end allows and the session
+// lives. Whoever is cut off has got no answer and comes back.
+func (s *session) drain(living context.Context, server *httpServer, listener *memoryListener, cause error) {
 	limit := s.pace.drain
 	if errors.Is(cause, errSecretChanged) {
 		limit = s.pace.handover // Rancher does not know this connection any more, or will not for long.
 	}
 	draining, cancel := context.WithTimeout(living, limit)
 	defer cancel()
-	_ = server.drain(draining)
+	if server.drain(draining) == nil {
+		_ = listener.streams.wait(draining)
+	}
 }
 
-// watch asks the other end for signs of life, and returns errSilent when there were none for too long.
+// watch returns errSilent when the other end has given no sign of life for too long. It is asked for one by remotedialer,
+// which pings every PingWriteInterval.
 func (s *session) watch(ctx context.Context) error {
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(time.Until(s.watched.doomed()))
 	defer timer.Stop()
 	for {
 		select {
@@ -87,13 +90,11 @@ func (s *session) watch(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-timer.C:
 		}
-		doomed := s.watched.doomed()
-		if !time.Now().Before(doomed) {
+		left := time.Until(s.watched.doomed())
+		if left <= 0 {
 			return fmt.Errorf("%w for %s", errSilent, s.pace.silence)
 		}
-		// Whether it could be written does not matter, only whether something comes back.
-		_ = s.conn.WriteControl(websocket.PingMessage, nil, doomed)
-		timer.Reset(min(s.pace.ping, time.Until(s.watched.doomed())))
+		timer.Reset(left)
 	}
 }
 

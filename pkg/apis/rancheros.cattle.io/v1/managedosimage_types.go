@@ -318,6 +318,9 @@ const (
 	// ReasonForeignBundle: a Bundle of the name that this image's would have exists and is not the operator's. Delete or
 	// rename it.
 	ReasonForeignBundle = "ForeignBundle"
+	// ReasonFleetTooOld: Fleet before 0.16 does not carry the cloud-config's Secret to the clusters, and the plan waits for
+	// it there. Upgrade Fleet, or remove spec.cloudConfig.
+	ReasonFleetTooOld = "FleetTooOld"
 	// ReasonDelivering: Fleet has not brought the plan to every targeted cluster yet. Wait; clusters that are offline get it
 	// when they return. When it stays so, look at the Bundle of the name in status.bundle.
 	ReasonDelivering = "Delivering"

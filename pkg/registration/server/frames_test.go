@@ -1,0 +1,538 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/rancher/rancheros-operator/pkg/registration/attestation/tpm"
+	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
+	"github.com/rancher/rancheros-operator/tests/memoryapi"
+)
+
+const (
+	normal, protocolError, unsupported = websocket.CloseNormalClosure, websocket.CloseProtocolError, websocket.CloseUnsupportedData
+	notUTF8, policy, tooBig, tryLater  = websocket.CloseInvalidFramePayloadData, websocket.ClosePolicyViolation, websocket.CloseMessageTooBig, websocket.CloseTryAgainLater
+)
+
+func repeat(count int, frame []byte) []byte { return bytes.Repeat(frame, count) }
+
+// What is wrong with frames themselves is answered alike in both versions and in every phase.
+func TestFrames(t *testing.T) {
+	w := newWorld(t)
+	w.server.timeouts = timeouts{challenge: 5 * time.Second, exchange: 10 * time.Second}
+	ping := masked(0x80|opPing, nil)
+	for _, c := range []struct {
+		id, why string
+		send    []byte
+		code    int
+	}{
+		{"W3", "a text frame", masked(0x80|opText, []byte("{}")), unsupported},
+		{"W4", "an empty binary frame", binaryFrame(""), policy},
+		{"W5", "one byte more than the limit after the proof", binaryFrame(strings.Repeat(" ", protocol.MaxFrameAuthenticated+1)), tooBig},
+		{"W6", "2 GiB are announced", header(0x80|opBinary, 2<<30), tooBig},
+		{"W6", "2 GiB in fragments", append(masked(opBinary, make([]byte, 8<<10)), repeat(20, masked(opContinuation, make([]byte, 8<<10)))...), tooBig},
+		{"W6", "fragments whose sum overflows", append(masked(opBinary, []byte("x")), header(opContinuation, 1<<63-1)...), tooBig},
+		{"W7", "a million empty fragments", append(masked(opBinary, nil), repeat(2000, masked(opContinuation, nil))...), policy},
+		{"W8", "a 64-bit length with the top bit set", header(0x80|opBinary, 1<<63), protocolError},
+		{"W8", "a length of all ones", header(0x80|opBinary, 1<<64-1), protocolError},
+		{"W9", "an unmasked frame", []byte{0x80 | opBinary, 2, '{', '}'}, protocolError},
+		{"W10", "the first reserved bit: compression that was not negotiated", masked(0xc0|opBinary, nil), protocolError},
+		{"W10", "the second reserved bit", masked(0xa0|opBinary, nil), protocolError},
+		{"W10", "the third reserved bit", masked(0x90|opBinary, nil), protocolError},
+		{"W10", "a reserved opcode for data", masked(0x83, nil), protocolError},
+		{"W10", "a reserved opcode for control", masked(0x8b, nil), protocolError},
+		{"W11", "a control frame of 126 bytes", masked(0x80|opPing, make([]byte, 126)), protocolError},
+		{"W11", "a ping in fragments", masked(opPing, nil), protocolError},
+		{"W11", "a close frame in fragments", masked(opClose, nil), protocolError},
+		{"W12", "10,000 pings", repeat(10000, ping), policy},
+		{"W12", "10,000 pongs", repeat(10000, masked(0x80|opPong, nil)), policy},
+		{"W12", "pings between fragments", append(masked(opBinary, nil), repeat(100, ping)...), policy},
+		{"W14", "close code 1005", closeFrame(1005, ""), protocolError},
+		{"W14", "close code 1006", closeFrame(1006, ""), protocolError},
+		{"W14", "close code 0", closeFrame(0, ""), protocolError},
+		{"W14", "close code 5000", closeFrame(5000, ""), protocolError},
+		{"W14", "half a close code", masked(0x80|opClose, []byte{3}), protocolError},
+		{"W14", "a good close code is answered with itself", closeFrame(1001, "bye"), 1001},
+		{"W14", "no close code", masked(0x80|opClose, nil), websocket.CloseNoStatusReceived},
+		{"W15", "a close reason that is not UTF-8", closeFrame(1000, "\xff"), notUTF8},
+		{"W16", "data after close", append(closeFrame(1000, ""), binaryFrame("{}")...), normal},
+		{"W17", "a continuation without start", masked(0x80|opContinuation, nil), protocolError},
+		{"W17", "a start within a message", append(masked(opBinary, nil), binaryFrame("")...), protocolError},
+	} {
+		for _, phase := range []string{"v1", "v2", "v2 proven"} {
+			t.Run(c.id+" "+c.why+" "+phase, func(t *testing.T) {
+				t.Parallel()
+				x := open(t, w, phase != "v1", registrationPath)
+				if phase == "v2 proven" {
+					x.prove(t)
+				}
+				_, _ = x.Write(c.send) // The server may hang up in the middle of a flood.
+				o := x.end(t)
+				require.Equal(t, c.code, o.code, "%q", o.messages)
+				require.LessOrEqual(t, o.pongs, controlBurst+1)
+				require.Less(t, o.took, time.Second)
+				require.LessOrEqual(t, len(o.reason), 123)
+				goodbye := c.id == "W14" && c.code != protocolError || c.id == "W16"
+				if phase != "v1" && !goodbye {
+					refusal := o.refusal(t)
+					require.NotNil(t, refusal, "a typed error comes before the close frame")
+					require.NotEqual(t, protocol.CodeInternal, refusal.Code)
+				}
+			})
+		}
+	}
+	t.Cleanup(func() { require.Empty(t, w.Inventories.Names(), "nothing came of any of it") })
+}
+
+// W5, exactly: the limit before the proof is half of that after it.
+func TestFrameLimits(t *testing.T) {
+	w := newWorld(t)
+	for _, v2 := range []bool{false, true} {
+		x := open(t, w, v2, registrationPath)
+		_, err := x.Write(binaryFrame(strings.Repeat(" ", protocol.MaxFrameUnauthenticated)))
+		require.NoError(t, err)
+		require.Equal(t, policy, x.end(t).code, "the limit itself is read, and is no answer")
+		x = open(t, w, v2, registrationPath)
+		_, err = x.Write(header(0x80|opBinary, protocol.MaxFrameUnauthenticated+1))
+		require.NoError(t, err)
+		require.Equal(t, tooBig, x.end(t).code, "W5")
+	}
+	x := open(t, w, true, registrationPath)
+	x.prove(t)
+	_, err := x.Write(binaryFrame(strings.Repeat(" ", protocol.MaxFrameUnauthenticated) + `{"type":"facts"}`))
+	require.NoError(t, err)
+	require.Equal(t, normal, x.end(t).code)
+}
+
+// W13, and pings as they are meant: they disturb nothing, in the middle of a message neither.
+func TestControlFramesInBetween(t *testing.T) {
+	w := newWorld(t)
+	x := open(t, w, true, registrationPath)
+	x.prove(t)
+	var stream []byte
+	stream = append(stream, masked(0x80|opPong, []byte("unsolicited"))...)
+	stream = append(stream, masked(opBinary, []byte(`{"type":`))...)
+	stream = append(stream, masked(0x80|opPing, []byte("x"))...)
+	stream = append(stream, masked(0x80|opContinuation, []byte(`"facts"}`))...)
+	_, err := x.Write(stream)
+	require.NoError(t, err)
+	o := x.end(t)
+	require.Equal(t, normal, o.code)
+	require.Equal(t, 1, o.pongs)
+	require.Contains(t, o.messages[0], `"type":"config"`)
+}
+
+// W1, W2, W23: time is measured over the whole exchange, whatever trickles in.
+func TestDeadlines(t *testing.T) {
+	w := newWorld(t)
+	w.server.timeouts = timeouts{challenge: 400 * time.Millisecond, exchange: 900 * time.Millisecond}
+	trickle := func(x *wire, bytes []byte) {
+		for _, b := range bytes {
+			if _, err := x.Write([]byte{b}); err != nil {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	for _, c := range []struct {
+		id, why string
+		proven  bool
+		do      func(x *wire)
+		within  time.Duration
+	}{
+		{"W1", "no answer to the challenge", false, func(*wire) {}, 400 * time.Millisecond},
+		{"W2", "a byte now and then", false, func(x *wire) { trickle(x, x.right) }, 400 * time.Millisecond},
+		{"W2", "a ping now and then", false, func(x *wire) { trickle(x, repeat(20, masked(0x80|opPing, nil))) }, 400 * time.Millisecond},
+		{"W23", "the right secret, too late", false, func(x *wire) { time.Sleep(500 * time.Millisecond); _, _ = x.Write(x.right) }, 400 * time.Millisecond},
+		{"W1", "no facts", true, func(*wire) {}, 900 * time.Millisecond},
+		{"W2", "facts, a byte now and then", true, func(x *wire) { trickle(x, binaryFrame(`{"type":"facts"}`)) }, 900 * time.Millisecond},
+	} {
+		for _, v2 := range []bool{false, true} {
+			if c.proven && !v2 {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s %s %v", c.id, c.why, v2), func(t *testing.T) {
+				t.Parallel()
+				x := open(t, w, v2, registrationPath)
+				since := time.Now()
+				if c.proven {
+					x.prove(t)
+				}
+				go c.do(x)
+				o := x.end(t)
+				require.Equal(t, policy, o.code)
+				require.InDelta(t, c.within.Seconds(), time.Since(since).Seconds(), 0.35)
+				if v2 {
+					require.Equal(t, protocol.CodeUnavailable, o.refusal(t).Code)
+				}
+			})
+		}
+	}
+	t.Cleanup(func() { require.Empty(t, w.Inventories.Names()) })
+}
+
+// W18 to W27, W38 to W43: what is no answer to the challenge. One constant reason for all but what is not about the answer at all.
+func TestAnswers(t *testing.T) {
+	w := newWorld(t)
+	replay := open(t, w, true, registrationPath)
+	const failed = protocol.CodeAttestationFailed
+	for _, c := range []struct {
+		id, why string
+		send    func(right string) string
+		code    int
+		refusal protocol.Code
+	}{
+		{"W18", "no JSON", say("secret"), policy, failed},
+		{"W19", "{} is a message without type", say("{}"), protocolError, protocol.CodeBadRequest},
+		{"W19", "null", say("null"), policy, failed},
+		{"W19", "[]", say("[]"), policy, failed},
+		{"W19", "a string", say(`"x"`), policy, failed},
+		{"W19", "a number", say("1"), policy, failed},
+		{"W20", "an empty secret", say(`{"type":"answer","secret":""}`), policy, failed},
+		{"W20", "no secret", say(`{"type":"answer"}`), policy, failed},
+		{"W20", "31 bytes", say(`{"type":"answer",` + secretJSON("secret", 31) + `}`), policy, failed},
+		{"W20", "32 wrong bytes", say(`{"type":"answer",` + secretJSON("secret", 32) + `}`), policy, failed},
+		{"W20", "33 bytes", say(`{"type":"answer",` + secretJSON("secret", 33) + `}`), policy, failed},
+		{"W20", "40 KiB", say(`{"type":"answer",` + secretJSON("secret", 40<<10) + `}`), policy, failed},
+		{"W21", "the right secret, and another after it", func(right string) string {
+			return strings.TrimSuffix(right, "}") + "," + secretJSON("secret", 32) + "}"
+		}, policy, failed},
+		{"W21", "another secret, and the right one after it", func(right string) string {
+			return "{" + secretJSON("secret", 32) + "," + right[1:]
+		}, policy, failed},
+		{"W26", "an unknown field beside the right secret", func(right string) string { return strings.TrimSuffix(right, "}") + `,"x":1}` }, policy, failed},
+		{"W27", "no type", func(right string) string { return strings.Replace(right, `"type":"answer",`, "", 1) }, protocolError, protocol.CodeBadRequest},
+		{"W27", "an empty type", func(right string) string { return strings.Replace(right, `"answer"`, `""`, 1) }, protocolError, protocol.CodeBadRequest},
+		{"W27", "a type that is a number", func(right string) string { return strings.Replace(right, `"answer"`, "0", 1) }, protocolError, protocol.CodeBadRequest},
+		{"W28", "an unknown type", func(right string) string { return strings.Replace(right, `"answer"`, `"labels"`, 1) }, policy, protocol.CodeUnsupported},
+		{"W28", "another case of the type", func(right string) string { return strings.Replace(right, `"answer"`, `"Answer"`, 1) }, policy, protocol.CodeUnsupported},
+		{"W30", "facts before the proof", say(`{"type":"facts"}`), policy, protocol.CodeBadRequest},
+		{"W38", "a message of the server's", say(`{"type":"config","config":{}}`), policy, protocol.CodeBadRequest},
+		{"W38", "an error", say(`{"type":"error","code":"internal"}`), policy, protocol.CodeBadRequest},
+		{"W39", "nested 10,001 deep", say(strings.Repeat("[", 10001)), policy, failed},
+		{"W40", "a thousand keys", say(manyKeys(1000)), policy, failed},
+		{"W41", "a number that is none", say(`{"type":"answer","secret":NaN}`), policy, failed},
+		{"W41", "a number in the place of the secret", say(`{"type":"answer","secret":1e999999}`), policy, failed},
+		{"W42", "no UTF-8", say("{\"type\":\"answer\",\"secret\":\"\xff\"}"), policy, failed},
+		{"W42", "a lone surrogate", say(`{"type":"answer","secret":"\ud800"}`), policy, failed},
+		{"W43", "a byte order mark", func(right string) string { return "\ufeff" + right }, policy, failed},
+		{"W43", "something after the end", func(right string) string { return right + "{}" }, policy, failed},
+		{"-", "the answer as version 1 has it", func(right string) string {
+			return strings.Replace(strings.Replace(right, `"type":"answer",`, "", 1), "secret", "Secret", 1)
+		}, protocolError, protocol.CodeBadRequest},
+	} {
+		x := open(t, w, true, registrationPath)
+		right := unmasked(x.right)
+		_, err := x.Write(binaryFrame(c.send(right)))
+		require.NoError(t, err)
+		_, _ = x.Write(x.right) // W24: the right one after it helps nobody.
+		o := x.end(t)
+		require.Equal(t, c.code, o.code, "%s %s", c.id, c.why)
+		require.Len(t, o.messages, 1, "%s %s", c.id, c.why)
+		require.Equal(t, c.refusal, o.refusal(t).Code, "%s %s", c.id, c.why)
+		if c.refusal == failed {
+			require.Equal(t, "attestation failed", o.reason, "%s %s", c.id, c.why)
+			require.Equal(t, `{"type":"error","code":"attestation-failed","message":"attestation failed"}`, o.messages[0], "%s %s", c.id, c.why)
+		}
+	}
+
+	x := open(t, w, true, registrationPath)
+	_, err := x.Write(replay.right)
+	require.NoError(t, err)
+	require.Equal(t, policy, x.end(t).code, "W22 the right secret of another connection")
+	x = open(t, w, true, registrationPath, binaryFrame(`{"type":"answer",`+secretJSON("secret", 32)+`}`)...)
+	o := x.end(t)
+	require.Equal(t, policy, o.code, "W25 an answer before the challenge")
+	require.Equal(t, failed, o.refusal(t).Code, "W25")
+	require.Empty(t, w.Inventories.Names())
+}
+
+// W18 to W24 and W26, as version 1 has them: a constant text, as ever, and now a close frame after it.
+func TestAnswersV1(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		id   string
+		send func(right string) string
+	}{
+		{"W18 no JSON", say("secret")},
+		{"W19 {}", say("{}")},
+		{"W19 null", say("null")},
+		{"W20 33 bytes", say("{" + secretJSON("Secret", 33) + "}")},
+		{"W21 a duplicate", func(right string) string { return "{" + secretJSON("Secret", 32) + "," + right[1:] }},
+		{"W39 depth", say(strings.Repeat("[", 10001))},
+		{"W40 keys", say(manyKeys(1000))},
+		{"W43 something after the end", func(right string) string { return right + "{}" }},
+	} {
+		x := open(t, w, false, registrationPath)
+		_, err := x.Write(binaryFrame(c.send(unmasked(x.right))))
+		require.NoError(t, err)
+		_, _ = x.Write(x.right)
+		o := x.end(t)
+		require.Equal(t, outcome{messages: []string{"attestation failed"}, code: policy, reason: "attestation failed"}, o.still(), c.id)
+	}
+	require.Empty(t, w.Inventories.Names())
+
+	x := open(t, w, false, registrationPath)
+	_, err := x.Write(binaryFrame(strings.Replace(unmasked(x.right), "{", `{"Extra":1,`, 1)))
+	require.NoError(t, err)
+	o := x.end(t)
+	require.Contains(t, o.messages[0], "rancherd", "W26: ignored, as the first server did")
+	require.Zero(t, o.code, "the good path of version 1 ends without a close frame")
+	require.Len(t, w.Inventories.Names(), 1)
+}
+
+// W26 to W43 after the proof: the facts are held to the limits of SMBIOS data, and nothing beside them is let in.
+func TestFacts(t *testing.T) {
+	w := newWorld(t)
+	smbios := func(json string) string { return `{"type":"facts","smbios":` + json + `}` }
+	const bad, big = protocol.CodeBadRequest, protocol.CodeTooLarge
+	for _, c := range []struct {
+		id, why, message string
+		code             int
+		refusal          protocol.Code
+	}{
+		{"W18", "no JSON", "facts", policy, bad},
+		{"W26", "an unknown field", `{"type":"facts","x":1}`, policy, bad},
+		{"W26", "a duplicate", `{"type":"facts","type":"facts"}`, policy, bad},
+		{"W27", "no type", `{}`, protocolError, bad},
+		{"W28", "an unknown type", `{"type":"inventory"}`, policy, protocol.CodeUnsupported},
+		{"W30", "a second answer", `{"type":"answer",` + secretJSON("secret", 32) + `}`, policy, bad},
+		{"W32", "10,000 labels", `{"type":"facts","labels":` + manyKeys(5000) + `}`, policy, bad},
+		{"W33", "labels, which are the registration's to give", `{"type":"facts","labels":{"a b":"c"}}`, policy, bad},
+		{"W34", "a label with a newline", `{"type":"facts","labels":{"a":"b\nc"}}`, policy, bad},
+		{"W35", "annotations of 33 KiB", `{"type":"facts","annotations":{"a":"` + strings.Repeat("x", 33<<10) + `"}}`, policy, bad},
+		{"W36", "a label that a selector may look for", `{"type":"facts","labels":{"rancheros.cattle.io/assurance":"Certificate"}}`, policy, bad},
+		{"W38", "a message of the server's", `{"type":"proven","identity":"x"}`, policy, bad},
+		{"W39", "nested 10,001 deep", smbios(strings.Repeat("[", 10001)), policy, bad},
+		{"W39, S6", "nested nine deep", smbios(strings.Repeat(`{"a":`, 9) + "1" + strings.Repeat("}", 9)), policy, bad},
+		{"W40, S7", "513 keys", smbios(manyKeys(513)), policy, bad},
+		{"W41", "a number that is none", smbios(`{"a":NaN}`), policy, bad},
+		{"W42", "no UTF-8", smbios("{\"a\":\"\xff\"}"), policy, bad},
+		{"W43", "a byte order mark", "\ufeff" + smbios("{}"), policy, bad},
+		{"W43", "something after the end", smbios("{}") + "x", policy, bad},
+		{"S3", "SMBIOS data that is a list", smbios("[]"), policy, bad},
+		{"S5", "SMBIOS data of 64 KiB and more", smbios(`{"a":"` + strings.Repeat("x", 64<<10) + `"}`), tooBig, big},
+		{"S8", "a key of 1,025 bytes", smbios(`{"` + strings.Repeat("k", 1025) + `":1}`), policy, bad},
+		{"S9", "a duplicate key", smbios(`{"a":1,"a":2}`), policy, bad},
+		{"S38", "a comment", smbios(`{/* */}`), policy, bad},
+		{"-", "facts that are a list", `{"type":"facts","facts":[]}`, policy, bad},
+		{"-", "an unknown fact", `{"type":"facts","facts":{"kernel":"6"}}`, policy, bad},
+		{"-", "a host name that is a number", `{"type":"facts","facts":{"hostname":1}}`, policy, bad},
+		{"-", "17 addresses", `{"type":"facts","facts":{"addresses":["::1"` + strings.Repeat(`,"::1"`, 16) + `]}}`, policy, bad},
+		{"S44", "an address that is none", `{"type":"facts","facts":{"addresses":["10.0.0.256"]}}`, policy, bad},
+		{"-", "a call home that is no boolean", `{"type":"facts","callHome":1}`, policy, bad},
+		{"-", "a call home to a registration", `{"type":"facts","callHome":true}`, policy, bad},
+	} {
+		x := open(t, w, true, registrationPath)
+		x.prove(t)
+		_, err := x.Write(binaryFrame(c.message))
+		require.NoError(t, err)
+		o := x.end(t)
+		require.Equal(t, c.code, o.code, "%s %s", c.id, c.why)
+		require.NotNil(t, o.refusal(t), "%s %s", c.id, c.why)
+		require.Equal(t, c.refusal, o.refusal(t).Code, "%s %s: %s", c.id, c.why, o.refusal(t).Message)
+	}
+	require.Empty(t, w.Inventories.Names())
+
+	for _, c := range []struct{ id, why, message, want string }{
+		{"S1", "no SMBIOS data", `{"type":"facts"}`, ""},
+		{"S2", "null", smbios("null"), ""},
+		{"S4", "an empty object", smbios("{}"), ""},
+		{"S6", "nested eight deep", smbios(strings.Repeat(`{"a":`, 8) + "1" + strings.Repeat("}", 8)), strings.Repeat(`{"a":`, 8) + `"1"` + strings.Repeat("}", 8)},
+		{"W41", "a number beyond all floats", smbios(`{"a":1e999999,"b":-0}`), `{"a":"1e999999","b":"-0"}`},
+		{"W42", "a lone surrogate", smbios(`{"a":"\ud800"}`), "{\"a\":\"\ufffd\"}"},
+	} {
+		x := open(t, w, true, registrationPath)
+		x.prove(t)
+		_, err := x.Write(binaryFrame(c.message))
+		require.NoError(t, err)
+		o := x.end(t)
+		require.Equal(t, normal, o.code, "%s %s: %v", c.id, c.why, o.messages)
+		made := w.Inventories.All()[0]
+		if c.want == "" {
+			require.Nil(t, made.Spec.SMBIOS, "%s %s", c.id, c.why)
+		} else {
+			require.JSONEq(t, c.want, string(made.Spec.SMBIOS.Raw), "%s %s", c.id, c.why)
+		}
+		w.Inventories.Remove(made.Namespace, made.Name)
+	}
+}
+
+// W29, H43: the versions that a client can offer.
+func TestVersions(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		offer  string
+		status int
+		picked string
+	}{
+		{"", http.StatusSwitchingProtocols, ""},
+		{"Sec-WebSocket-Protocol: v2.rancheros.cattle.io\r\n", http.StatusSwitchingProtocols, protocol.SubprotocolV2},
+		{"Sec-WebSocket-Protocol: v3.rancheros.cattle.io, v2.rancheros.cattle.io\r\n", http.StatusSwitchingProtocols, protocol.SubprotocolV2},
+		{"Sec-WebSocket-Protocol: v3.rancheros.cattle.io\r\nSec-WebSocket-Protocol: v2.rancheros.cattle.io\r\n", http.StatusSwitchingProtocols, protocol.SubprotocolV2},
+		{"Sec-WebSocket-Protocol: v0.rancheros.cattle.io\r\n", http.StatusBadRequest, ""},
+		{"Sec-WebSocket-Protocol: v1.rancheros.cattle.io\r\n", http.StatusBadRequest, ""},
+		{"Sec-WebSocket-Protocol: v255.rancheros.cattle.io\r\n", http.StatusBadRequest, ""},
+		{"Sec-WebSocket-Protocol: V2.RANCHEROS.CATTLE.IO\r\n", http.StatusBadRequest, ""},
+		{"Sec-WebSocket-Protocol: \x02\r\n", http.StatusBadRequest, ""},
+		{"Sec-WebSocket-Protocol:\r\n", http.StatusBadRequest, ""},
+	} {
+		x, response := shake(t, w, newTPM(t, tpm.ECCP256), c.offer, registrationPath)
+		require.Equal(t, c.status, response.StatusCode, "W29 %q", c.offer)
+		require.Equal(t, c.picked, response.Header.Get("Sec-WebSocket-Protocol"), "W29 %q", c.offer)
+		if c.status == http.StatusSwitchingProtocols {
+			require.Equal(t, c.picked != "", response.Header.Get("Date") != "", "version 1 is as it was, byte by byte")
+		}
+		x.Close()
+	}
+}
+
+// W44 to W47: what goes wrong after the proof is a typed error, and never looks like success.
+func TestFailuresAfterTheProof(t *testing.T) {
+	for _, c := range []struct {
+		id, why string
+		fail    error
+		text    string
+	}{
+		{"W44", "the save fails", apierrors.NewInternalError(context.DeadlineExceeded), "the machine could not be saved"},
+		{"W45", "a conflict", apierrors.NewConflict(schema.GroupResource{}, "x", nil), "the machine could not be saved"},
+		{"W45", "too many requests", apierrors.NewTooManyRequests("", 1), "the machine could not be saved"},
+	} {
+		w := newWorld(t)
+		w.Fail = func(r memoryapi.Request) error {
+			if r.Verb == "create" {
+				return c.fail
+			}
+			return nil
+		}
+		x := open(t, w, true, registrationPath)
+		x.prove(t)
+		_, err := x.Write(binaryFrame(`{"type":"facts"}`))
+		require.NoError(t, err)
+		o := x.end(t)
+		require.Equal(t, tryLater, o.code, "%s %s", c.id, c.why)
+		require.Len(t, o.messages, 1)
+		refusal := o.refusal(t)
+		require.Equal(t, protocol.CodeUnavailable, refusal.Code, "%s %s", c.id, c.why)
+		require.Equal(t, c.text, refusal.Message)
+		require.NotEmpty(t, refusal.Hint)
+		require.Positive(t, refusal.RetryAfter, "%s %s: retriable", c.id, c.why)
+
+		x = open(t, w, false, registrationPath)
+		_, err = x.Write(x.right)
+		require.NoError(t, err)
+		o = x.end(t)
+		require.Equal(t, outcome{messages: []string{c.text}, code: tryLater, reason: c.text}, o.still(), "%s %s: version 1 has text, then the close frame", c.id, c.why)
+		require.Empty(t, w.Inventories.Names())
+	}
+
+	w := newWorld(t)
+	x := open(t, w, true, registrationPath)
+	x.prove(t)
+	require.NoError(t, x.Close())
+	require.Never(t, func() bool { return len(w.Inventories.Names()) > 0 }, 100*time.Millisecond, 20*time.Millisecond, "W47 half a conversation makes nothing")
+	x = open(t, w, true, registrationPath)
+	_, err := x.Write(append(x.right, binaryFrame(`{"type":"facts"}`)...))
+	require.NoError(t, err)
+	require.Equal(t, normal, x.end(t).code, "W47 started over")
+	require.Len(t, w.Inventories.Names(), 1)
+}
+
+// W46: a machine that has said all it has to say may close its half of the connection.
+func TestHalfClose(t *testing.T) {
+	w := newWorld(t)
+	for _, v2 := range []bool{false, true} {
+		x := open(t, w, v2, registrationPath)
+		stream := x.right
+		if v2 {
+			stream = append(stream, binaryFrame(`{"type":"facts"}`)...)
+		}
+		_, err := x.Write(stream)
+		require.NoError(t, err)
+		require.NoError(t, x.CloseWrite())
+		o := x.end(t)
+		require.Contains(t, o.messages[len(o.messages)-1], "rancherd")
+	}
+	require.Len(t, w.Inventories.Names(), 2)
+}
+
+// W31, S40: facts are said once. What is sent after them is not read, and what came before counts.
+func TestFactsTwice(t *testing.T) {
+	w := newWorld(t)
+	x := open(t, w, true, registrationPath)
+	x.prove(t)
+	stream := binaryFrame(`{"type":"facts","smbios":{"System Information":{"Serial Number":"first"}}}`)
+	stream = append(stream, repeat(65, binaryFrame(`{"type":"facts","smbios":{"System Information":{"Serial Number":"second"}}}`))...)
+	_, err := x.Write(stream)
+	require.NoError(t, err)
+	require.Equal(t, normal, x.end(t).code)
+	require.Contains(t, string(w.Inventories.All()[0].Spec.SMBIOS.Raw), "first")
+}
+
+// W48: two connections of one machine at once end at one object.
+func TestOneMachineTwice(t *testing.T) {
+	w := newWorld(t)
+	prover := newTPM(t, tpm.ECCP256)
+	one, two := openAs(t, w, prover, true, registrationPath), openAs(t, w, prover, false, registrationPath)
+	one.prove(t)
+	for x, bytes := range map[*wire][]byte{one: binaryFrame(`{"type":"facts"}`), two: two.right} {
+		_, err := x.Write(bytes)
+		require.NoError(t, err)
+	}
+	require.Contains(t, one.end(t).messages[0], w.Inventories.All()[0].Name)
+	require.Contains(t, two.end(t).messages[0], w.Inventories.All()[0].Name)
+	require.Len(t, w.Inventories.All(), 1)
+}
+
+// W49: connections that are stuck before the challenge's answer are bounded, and one URL gets no more than its share of them.
+func TestStuckConnections(t *testing.T) {
+	w := newWorld(t)
+	w.server.limits = newLimits(Limits{Exchanges: 8}.or(DefaultLimits))
+	refused := 0
+	for range 10 {
+		x, response := shake(t, w, newTPM(t, tpm.ECCP256), subprotocol(true), registrationPath)
+		defer x.Close()
+		if response.StatusCode == http.StatusServiceUnavailable {
+			require.NotEmpty(t, response.Header.Get("Retry-After"))
+			refused++
+		}
+	}
+	require.Equal(t, 10-8/2, refused, "one URL gets half")
+	_, response := shake(t, w, newTPM(t, tpm.ECCP256), subprotocol(true), protocol.PathInventory)
+	require.Equal(t, http.StatusUnauthorized, response.StatusCode, "the others are served: this one is merely unknown (W37)")
+}
+
+func say(text string) func(string) string { return func(string) string { return text } }
+
+func manyKeys(count int) string {
+	keys := make([]string, count)
+	for i := range keys {
+		keys[i] = fmt.Sprintf(`"%x":1`, i)
+	}
+	return "{" + strings.Join(keys, ",") + "}"
+}
+
+// unmasked is a short frame's payload.
+func unmasked(frame []byte) string {
+	payload := bytes.Clone(frame[len(frame)-int(frame[1]&0x7f):])
+	for i := range payload {
+		payload[i] ^= maskKey[i%4]
+	}
+	return string(payload)
+}
+
+// still is the outcome without how long it took.
+func (o outcome) still() outcome {
+	o.took = 0
+	return o
+}
