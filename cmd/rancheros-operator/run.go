@@ -72,6 +72,8 @@ func serverFlags(o *operator.Options) []cli.Flag {
 			Usage: "PEM `FILE` of the listener's key"},
 		&cli.StringFlag{Name: "health-addr", EnvVars: []string{"HEALTH_ADDR"}, Destination: &o.HealthAddr, Value: ":8081",
 			Usage: "`HOST:PORT` of /healthz and /readyz"},
+		&cli.BoolFlag{Name: "profile", EnvVars: []string{"PROFILE"}, Destination: &o.Profile,
+			Usage: "serve Go's profiles on --health-addr, below /debug/pprof/"},
 		&cli.IntFlag{Name: "max-in-flight", EnvVars: []string{"MAX_IN_FLIGHT"}, Destination: &o.MaxInFlight, Value: 1024,
 			Usage: "most machines that are answered at the same time; the rest are told to come back"},
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rancher/rancheros-operator/pkg/clients"
 	"github.com/rancher/rancheros-operator/pkg/controllers/inventory"
+	"github.com/rancher/rancheros-operator/pkg/controllers/machinetoken"
 	"github.com/rancher/rancheros-operator/pkg/controllers/osimage"
 	"github.com/rancher/rancheros-operator/pkg/controllers/registration"
 	"github.com/rancher/rancheros-operator/pkg/index"
@@ -17,6 +18,7 @@ import (
 // Register adds every controller's handlers to the clients. They run once the clients' handlers are started.
 func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, settings *settings.Settings) {
 	registration.Register(ctx, c, indexes, settings)
+	machinetoken.Register(ctx, c, indexes)
 	inventory.Register(ctx, c, indexes)
 	osimage.Register(ctx, c, indexes, settings)
 }

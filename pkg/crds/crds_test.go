@@ -60,8 +60,8 @@ func TestColumns(t *testing.T) {
 		got[crd.Spec.Names.Kind] = strings.Join(columns, ", ")
 	}
 	require.Empty(t, cmp.Diff(map[string]string{
-		"MachineInventory":        "Ready, Cluster, Role, Status, Address (wide), TPM (wide), Age",
-		"MachineRegistration":     "Ready, Machines, Status, URL (wide), Age",
+		"MachineInventory":        "Ready, Cluster, Role, Assurance, Status, Address (wide), TPM (wide), Age",
+		"MachineRegistration":     "Ready, Machines, Pending, Expires, Status, URL (wide), Age",
 		"ManagedOSImage":          "Ready, Image, Delivered, Status, Age",
 		"ManagedOSVersionChannel": "Ready, Type, Latest, Versions, Synced, Status, Age",
 		"ManagedOSVersion":        "Version, Image, Minimum, Type (wide), Age",
@@ -110,7 +110,8 @@ func TestEverySpecFieldIsBounded(t *testing.T) {
 			where := crd.Spec.Names.Kind + ": " + path
 			switch schema.Type {
 			case "string":
-				require.True(t, schema.MaxLength != nil || len(schema.Enum) > 0, "%s has neither a greatest length nor a list of values", where)
+				bounded := schema.MaxLength != nil || len(schema.Enum) > 0 || schema.Format == "date-time"
+				require.True(t, bounded, "%s has neither a greatest length nor a list of values", where)
 			case "array":
 				require.NotNil(t, schema.MaxItems, "%s has no greatest number of items", where)
 			case "object":

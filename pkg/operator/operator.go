@@ -37,7 +37,7 @@ func Run(ctx context.Context, options Options) error {
 	}
 	indexes := index.Add(c)
 	rancher := settings.New(c.Management.Setting().Cache())
-	health, err := listenHealth(options.HealthAddr)
+	health, err := listenHealth(options.HealthAddr, options.Profile)
 	if err != nil {
 		return err
 	}

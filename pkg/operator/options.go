@@ -23,6 +23,8 @@ type Options struct {
 	TunnelSecretNamespace, TunnelSecretName string
 	// ListenAddr and HealthAddr are host:port; empty means not to listen.
 	ListenAddr, HealthAddr string
+	// Profile serves Go's profiles on HealthAddr, below /debug/pprof/.
+	Profile bool
 	// TLSCertFile and TLSKeyFile make the listener speak TLS; both or neither.
 	TLSCertFile, TLSKeyFile string
 	// LeaderElect is false for a replica that knows that it is alone.

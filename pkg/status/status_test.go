@@ -41,7 +41,7 @@ func TestWritePatch(t *testing.T) {
 		{"an unchanged world costs nothing", written, written, ""},
 		{"the first status says its zeros, too: a column shows 0 and not nothing",
 			v1.MachineRegistrationStatus{}, v1.MachineRegistrationStatus{ObservedGeneration: 3},
-			`{"metadata":{"resourceVersion":"7"},"status":{"machines":0,"observedGeneration":3}}`},
+			`{"metadata":{"resourceVersion":"7"},"status":{"machines":0,"observedGeneration":3,"pending":0}}`},
 		{"only what differs travels, so that fields of a newer version survive",
 			written, v1.MachineRegistrationStatus{ObservedGeneration: 3, Machines: 3, RegistrationURL: "https://r/x", Conditions: []metav1.Condition{ready}},
 			`{"metadata":{"resourceVersion":"7"},"status":{"machines":3}}`},

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -30,6 +33,7 @@ type bench struct {
 	swarm    *swarm.Swarm
 	url      string
 	machines int
+	profile  string
 	results  map[string]result
 }
 
@@ -151,10 +155,43 @@ func (b *bench) firstAndAgain(ctx context.Context, state string) error {
 	if err != nil {
 		return err
 	}
+	wait := b.startProfile(ctx)
 	if err := b.register(ctx, "first, "+state, machines); err != nil {
 		return err
 	}
+	if err := wait(); err != nil {
+		return err
+	}
 	return b.register(ctx, "again, "+state, machines)
+}
+
+// startProfile takes the operator's CPU profile while machines register, when one is asked for, once.
+func (b *bench) startProfile(ctx context.Context) (wait func() error) {
+	if b.profile == "" {
+		return func() error { return nil }
+	}
+	file := b.profile
+	b.profile = ""
+	done := make(chan error, 1)
+	go func() {
+		done <- func() error {
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.world.Operator.HealthAddr+"/debug/pprof/profile?seconds=10", nil)
+			if err != nil {
+				return err
+			}
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				return fmt.Errorf("taking profile: %w", err)
+			}
+			defer response.Body.Close()
+			body, err := io.ReadAll(response.Body)
+			if err != nil {
+				return fmt.Errorf("taking profile: %w", err)
+			}
+			return os.WriteFile(file, body, 0o600)
+		}()
+	}()
+	return func() error { return <-done }
 }
 
 func (b *bench) warmUp(ctx context.Context) error {
@@ -190,8 +227,28 @@ func (b *bench) fill(ctx context.Context, n int) error {
 	if _, err := b.world.Kubectl(ctx, "create", "namespace", "full"); err != nil {
 		return err
 	}
-	return b.measure(fmt.Sprintf("filling up with %d inventories", n), n, 2*clients, func(i int) error {
+	err := b.measure(fmt.Sprintf("filling up with %d inventories", n), n, 2*clients, func(i int) error {
 		return b.create("full", fmt.Sprintf("full-%d", i), fmt.Sprintf("f%063x", i))
+	})
+	if err != nil {
+		return err
+	}
+	return b.quiet(ctx)
+}
+
+// quiet returns when the controllers have done what follows.
+func (b *bench) quiet(ctx context.Context) error {
+	return harness.Eventually(ctx, 5*time.Minute, func() error {
+		since := time.Now()
+		<-time.After(2 * time.Second)
+		requests, err := b.world.OperatorRequests(since)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(requests, func(r harness.Request) bool { return r.Writes() && r.ObjectRef.Resource != "leases" }) {
+			return errors.New("the controllers are still busy")
+		}
+		return nil
 	})
 }
 

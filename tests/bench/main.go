@@ -25,22 +25,23 @@ import (
 
 func main() {
 	full := flag.Int("inventories", 20000, "how many inventories a full inventory has")
+	profile := flag.String("profile", "", "a `FILE` for the operator's CPU profile of first registrations")
 	machines := flag.Int("machines", 2000, "how many machines register in each measurement")
 	flag.Parse()
 	logrus.SetLevel(logrus.WarnLevel)
-	if err := run(context.Background(), *full, *machines); err != nil {
+	if err := run(context.Background(), *full, *machines, *profile); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, full, machines int) (err error) {
+func run(ctx context.Context, full, machines int, profile string) (err error) {
 	dir, err := os.MkdirTemp("", "rancheros-bench-")
 	if err != nil {
 		return fmt.Errorf("making a folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	world, err := harness.Start(ctx, harness.Options{Dir: dir, Quiet: true})
+	world, err := harness.Start(ctx, harness.Options{Dir: dir, Quiet: true, Args: []string{"--profile"}})
 	if err != nil {
 		return err
 	}
@@ -49,6 +50,7 @@ func run(ctx context.Context, full, machines int) (err error) {
 	if err != nil {
 		return err
 	}
+	b.profile = profile
 	fmt.Printf("%-44s %10s %8s %8s %8s %12s %10s\n", "", "per second", "p50 ms", "p95 ms", "p99 ms", "CPU ms each", "writes each")
 	if err := b.warmUp(ctx); err != nil {
 		return err

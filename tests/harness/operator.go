@@ -39,7 +39,7 @@ type ReplicaOptions struct {
 
 // StartOperator starts the World's operator and returns when it is ready.
 func (w *World) StartOperator(ctx context.Context) error {
-	args := []string{"--tunnel-secret-namespace", Namespace, "--tunnel-secret-name", "rancheros-operator-tunnel"}
+	args := append([]string{"--tunnel-secret-namespace", Namespace, "--tunnel-secret-name", "rancheros-operator-tunnel"}, w.options.Args...)
 	replica, err := w.StartReplica(ctx, ReplicaOptions{Name: "operator", Args: args})
 	if err != nil {
 		return err

@@ -28,6 +28,8 @@ type Options struct {
 	Dir string
 	// Operator is the name of the operator's binary in bin/; rancheros-operator by default.
 	Operator string
+	// Args are added to the operator's command line.
+	Args []string
 	// Rancher is which Rancher to pretend; its Config is filled in.
 	Rancher rancher.Options
 	// Quiet leaves the detectors of mistakes off, which cost time and memory: for measurements.

@@ -53,6 +53,50 @@ func FuzzParseChallengeResponse(f *testing.F) {
 	})
 }
 
+func FuzzParseAnswerV2(f *testing.F) {
+	f.Add([]byte(`{"type":"answer","secret":"AAAA"}`))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		secret, err := ParseAnswerV2(frame)
+		if !refused(t, err) {
+			require.NotEmpty(t, secret)
+		}
+	})
+}
+
+func FuzzParseReport(f *testing.F) {
+	f.Add([]byte(`{"type":"facts","smbios":{"a":{"b":1e400}},"facts":{"hostname":"n","addresses":["::1"],"osImage":"i","osVersion":"v"},"callHome":true}`))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		report, err := ParseReport(frame)
+		if refused(t, err) {
+			require.Nil(t, report)
+			return
+		}
+		encoded, err := report.Encode()
+		require.NoError(t, err)
+		_, err = ParseReport(encoded)
+		require.True(t, err == nil || len(encoded) > MaxSMBIOS, "what was read can be said: %v", err)
+	})
+}
+
+// What the server says is read by machines that trust it, but not with their eyes closed.
+func FuzzServerMessages(f *testing.F) {
+	f.Add([]byte(`{"type":"config","config":{"a":[1]}}`))
+	f.Add([]byte(`{"type":"assignment","state":"assigned","assignment":{"token":"T"},"retryAfter":9}`))
+	f.Add([]byte(`{"type":"error","code":"pending","message":"m","hint":"h","retryAfter":60}`))
+	f.Add([]byte(`{"type":"challenge","credential":"AAAA","secret":"AAAA"}`))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		if config, err := ParseConfig(frame); !refused(t, err) {
+			require.NotNil(t, config)
+		}
+		if assignment, err := ParseAssignment(frame); !refused(t, err) {
+			require.NotEmpty(t, assignment.State)
+		}
+		if challenge, err := ParseChallengeV2(frame); !refused(t, err) {
+			require.NotEmpty(t, challenge.EC.Secret)
+		}
+	})
+}
+
 func FuzzParseAnswer(f *testing.F) {
 	f.Add([]byte(`{"rancherd":{"server":"x"}}`))
 	f.Add([]byte("cluster not assigned\n"))

@@ -42,6 +42,15 @@ type conversation struct {
 	last protocol.MessageType
 }
 
+// decide is answer, held to give one: nothing at all would look like success.
+func (c *conversation) decide(who caller) ([]byte, error) {
+	body, err := c.answer(who)
+	if err == nil && len(body) == 0 {
+		return nil, &protocol.Error{Code: protocol.CodeInternal, Message: "internal error", Reason: "there is no answer and no error"}
+	}
+	return body, err
+}
+
 // opening is an exchange before the upgrade: a claim, and how it wants to talk.
 type opening struct {
 	session *attestation.Session
@@ -141,7 +150,7 @@ func (c conversationV1) run() error {
 		return err
 	}
 	c.authenticated()
-	body, err := c.answer(caller{Identity: c.session.Identity(), SMBIOS: c.smbios})
+	body, err := c.decide(caller{Identity: c.session.Identity(), SMBIOS: c.smbios})
 	if err != nil {
 		// The first clients show this text, or fail to parse it as their configuration.
 		c.write(opBinary, protocol.EncodeErrorAnswer(protocol.AsError(err)))

@@ -47,7 +47,7 @@ func (c conversationV2) lastMessage() ([]byte, error) {
 	if who.CallHome {
 		return c.answerCallHome(who)
 	}
-	body, err := c.answer(who)
+	body, err := c.decide(who)
 	if err != nil {
 		return nil, err
 	}

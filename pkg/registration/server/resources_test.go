@@ -30,7 +30,7 @@ import (
 const (
 	// attackers is how many connections each tries to do harm; idlers how many just are there.
 	attackers = 256
-	idlers    = 5000
+	idlers    = 5000 / (1 + raceFactor/4)
 	// attack is how long it goes on, settle how long all of it may take to be forgotten.
 	attack = 10 * time.Second
 	settle = 15 * time.Second
@@ -131,7 +131,8 @@ func (p *target) figures(t *testing.T, path string) figures {
 }
 
 // TestResources: 256 attackers with a stolen URL and 5,000 idle connections cost little, leave nothing behind, and an honest
-// machine is served meanwhile.
+// machine is served meanwhile. The race detector, on both sides, keeps the machine busy by itself: then there are fewer
+// of them, and how fast the honest one is served is not judged.
 func TestResources(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes 25 s")
@@ -167,8 +168,10 @@ func TestResources(t *testing.T) {
 	p99 := honest.times[len(honest.times)*99/100]
 	t.Logf("%d honest registrations, p50 %s, p99 %s", len(honest.times), honest.times[len(honest.times)/2], p99)
 	require.Empty(t, honest.failures, "an honest machine is served all the while")
-	require.Greater(t, len(honest.times), 20)
-	require.LessOrEqual(t, p99, time.Second)
+	if raceFactor == 1 {
+		require.Greater(t, len(honest.times), 20)
+		require.LessOrEqual(t, p99, time.Second)
+	}
 	require.LessOrEqual(t, most.heap-before.heap, maxGrowth)
 	if raceFactor == 1 {
 		require.LessOrEqual(t, most.rss-before.rss, maxGrowth)
@@ -260,7 +263,7 @@ func (c *crowd) attack(number int) {
 			connection.Close()
 			c.closed.Add(1)
 		}
-		c.pause(100 * time.Millisecond)
+		c.pause(100 * raceFactor * time.Millisecond)
 	}
 }
 
@@ -322,21 +325,21 @@ func (c *crowd) slowAnswer(connection net.Conn, proof string) {
 func (c *crowd) endlessFrames(connection net.Conn, proof string) {
 	if c.challenged(connection, proof) {
 		_, _ = connection.Write(append([]byte{0x02, 0xfe, 0x40, 0x00, 0, 0, 0, 0}, make([]byte, 16<<10)...))
-		c.repeat(connection, append([]byte{0x00, 0xfe, 0x40, 0x00, 0, 0, 0, 0}, make([]byte, 16<<10)...), time.Millisecond)
+		c.repeat(connection, append([]byte{0x00, 0xfe, 0x40, 0x00, 0, 0, 0, 0}, make([]byte, 16<<10)...), raceFactor*time.Millisecond)
 	}
 }
 
 func (c *crowd) emptyFragments(connection net.Conn, proof string) {
 	if c.challenged(connection, proof) {
 		_, _ = connection.Write([]byte{0x02, 0x80, 0, 0, 0, 0})
-		c.repeat(connection, []byte{0x00, 0x80, 0, 0, 0, 0}, time.Millisecond)
+		c.repeat(connection, []byte{0x00, 0x80, 0, 0, 0, 0}, raceFactor*time.Millisecond)
 	}
 }
 
 func (c *crowd) pings(connection net.Conn, proof string) {
 	if c.challenged(connection, proof) {
 		go func() { _, _ = io.Copy(io.Discard, connection) }()
-		c.repeat(connection, []byte{0x89, 0x80, 0, 0, 0, 0}, time.Millisecond)
+		c.repeat(connection, []byte{0x89, 0x80, 0, 0, 0, 0}, raceFactor*time.Millisecond)
 	}
 }
 

@@ -118,7 +118,7 @@ func TestTunnelOutlivesIdleness(t *testing.T) {
 	require.Less(t, 2*remotedialer.PingWriteInterval, usualPace.silence)
 	r := newRancherEnd(t)
 	tunnel := connected(t, r, hello, nil)
-	idle := time.NewTimer(usualPace.silence + 3*time.Second)
+	idle := time.NewTimer(usualPace.silence + time.Second) // Between two pings.
 	defer idle.Stop()
 	<-idle.C
 	require.Equal(t, 0, tunnel.State().Reconnects)

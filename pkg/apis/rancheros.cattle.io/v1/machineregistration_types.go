@@ -132,8 +132,8 @@ type ApprovalMode string
 type EndorsementMode string
 
 // EndorsementKeyHash is the SHA-256, hex, of the DER (PKIX) of a TPM's endorsement public key.
-// +kubebuilder:validation:MaxLength=64
-// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+// +kubebuilder:validation:MaxLength=128
+// +kubebuilder:validation:XValidation:rule=`self.matches('^[0-9a-f]{64}$')`,message="an entry of endorsementKeys must be 64 lower-case hex digits, as `rancheros-register tpm-hash` prints them on the machine"
 type EndorsementKeyHash string
 
 // The values of AdmissionSpec's fields.
