@@ -48,7 +48,10 @@ func Run(ctx context.Context, options Options) error {
 		if err := c.StartCaches(ctx); err != nil {
 			return endedOr(ctx, err)
 		}
+		facts := server.NewFactsWriter(c.RancherOS.MachineInventory())
+		group.Go(func() error { return facts.Run(ctx) })
 		registration := server.New(server.Options{
+			Facts:         facts,
 			Indexes:       indexes,
 			Settings:      rancher,
 			Inventories:   c.RancherOS.MachineInventory(),

@@ -76,7 +76,7 @@ func Test02SameMachineAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	ca := caFile(t)
 	var wait sync.WaitGroup
-	for range 8 {
+	for range 5 { // As often as a machine may come at once.
 		wait.Go(func() {
 			result, err := m.Register(t.Context(), url, ca)
 			if err != nil || result.ExitCode != 0 {

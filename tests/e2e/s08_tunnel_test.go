@@ -70,7 +70,7 @@ func Test08TunnelTokenRotates(t *testing.T) {
 		}
 		return nil
 	})
-	// Only Rancher knows that a token is not good any more, and only when it is used.
+	// Sessions outlive their token. So cut until one comes back: with the old token none does.
 	eventually(t, func() error {
 		world.Rancher.DropTunnels()
 		return harness.Eventually(t.Context(), 5*time.Second, func() error { return tunnels(1) })

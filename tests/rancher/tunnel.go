@@ -3,13 +3,10 @@ package rancher
 import (
 	"bufio"
 	"context"
-	"errors"
-	"io"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/rancher/remotedialer"
@@ -49,7 +46,12 @@ func newTunnel(authorize remotedialer.Authorizer, park time.Duration) *tunnel {
 
 // connect is /v3/connect.
 func (t *tunnel) connect(w http.ResponseWriter, r *http.Request) {
-	t.server.ServeHTTP(&tunnelResponse{ResponseWriter: w, tunnel: t}, r)
+	response := &tunnelResponse{ResponseWriter: w, tunnel: t}
+	t.server.ServeHTTP(response, r)
+	// remotedialer leaves the connection open, however the session has ended.
+	if response.held != nil {
+		_ = response.held.Close()
+	}
 }
 
 // serve passes a request to the server behind a session, which it waits for.
@@ -124,6 +126,7 @@ func (t *tunnel) open() int {
 type tunnelResponse struct {
 	http.ResponseWriter
 	tunnel *tunnel
+	held   *tunnelConn
 }
 
 func (r *tunnelResponse) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -136,6 +139,7 @@ func (r *tunnelResponse) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	r.tunnel.mutex.Lock()
 	r.tunnel.sessions[held] = struct{}{}
 	r.tunnel.mutex.Unlock()
+	r.held = held
 	return held, bufio.NewReadWriter(bufio.NewReader(held), bufio.NewWriter(held)), nil
 }
 
@@ -149,10 +153,6 @@ type tunnelConn struct {
 func (c *tunnelConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.standStill() // after the read: one that was under way when the tunnels froze must not deliver either
-	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
-		// remotedialer leaves the connection of a client that has gone open.
-		_ = c.Close()
-	}
 	return n, err
 }
 

@@ -89,7 +89,6 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request, registration *
 		if err != nil {
 			return nil, err
 		}
-		s.recordFacts(r.Context(), inventory, who)
 		return machineConfig(registration, serverURL, hostname(inventory))
 	}
 	s.exchange(w, r, conversation{policy: demands.policy(), answer: answer, last: protocol.TypeConfig})

@@ -1,17 +1,16 @@
 package server
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
+	"github.com/rancher/rancheros-operator/pkg/status"
 )
 
 // reserveTries bounds how often a place is fought for with other replicas.
@@ -78,13 +77,8 @@ func (s *Server) admitted(registration *v1.MachineRegistration) ([]string, error
 }
 
 func (s *Server) writeAdmitted(registration *v1.MachineRegistration, admitted []string) error {
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"resourceVersion": registration.ResourceVersion},
-		"status":   map[string]any{"admitted": admitted},
-	})
-	if err != nil {
-		return fmt.Errorf("encoding the list of the admitted: %w", err)
-	}
-	_, err = s.Registrations.Patch(registration.Namespace, registration.Name, types.MergePatchType, patch, "status")
+	desired := registration.DeepCopy()
+	desired.Status.Admitted = admitted
+	_, err := status.Write(s.Registrations, registration, desired)
 	return err
 }

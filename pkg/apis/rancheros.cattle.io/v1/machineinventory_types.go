@@ -15,6 +15,9 @@ import (
 // +kubebuilder:printcolumn:name="Cluster",type=string,JSONPath=`.spec.clusterName`
 // +kubebuilder:printcolumn:name="Role",type=string,JSONPath=`.spec.config.role`
 // +kubebuilder:printcolumn:name="Assurance",type=string,JSONPath=`.status.assurance`
+// +kubebuilder:printcolumn:name="Hostname",type=string,JSONPath=`.status.hostname`,priority=1
+// +kubebuilder:printcolumn:name="OS",type=string,JSONPath=`.status.osImage`,priority=1
+// +kubebuilder:printcolumn:name="Seen",type=date,JSONPath=`.status.lastSeen`
 // +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Address",type=string,priority=1,JSONPath=`.spec.config.address`
 // +kubebuilder:printcolumn:name="TPM",type=string,priority=1,JSONPath=`.status.tpmHash`
@@ -182,6 +185,23 @@ type MachineInventoryStatus struct {
 	// named its TPM beforehand. FirstUse: it is the one that came first; it may be software. SharedSecret: it knows a token.
 	// +optional
 	Assurance string `json:"assurance,omitempty"`
+
+	// The machine's hostname, as it last called home.
+	// +optional
+	Hostname string `json:"hostname,omitempty"`
+	// The machine's addresses, as it last called home.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	Addresses []string `json:"addresses,omitempty"`
+	// The operating system that the machine runs, as it last called home.
+	// +optional
+	OSImage string `json:"osImage,omitempty"`
+	// The version of that operating system.
+	// +optional
+	OSVersion string `json:"osVersion,omitempty"`
+	// When the machine last called home, to the hour.
+	// +optional
+	LastSeen *metav1.Time `json:"lastSeen,omitempty"`
 
 	// The ClusterRegistrationToken that was made for this machine, and for no other.
 	// +optional
