@@ -60,7 +60,7 @@ func TestColumns(t *testing.T) {
 		got[crd.Spec.Names.Kind] = strings.Join(columns, ", ")
 	}
 	require.Empty(t, cmp.Diff(map[string]string{
-		"MachineInventory":        "Ready, Cluster, Role, Assurance, Status, Address (wide), TPM (wide), Age",
+		"MachineInventory":        "Ready, Cluster, Role, Assurance, Hostname (wide), OS (wide), Seen, Status, Address (wide), TPM (wide), Age",
 		"MachineRegistration":     "Ready, Machines, Pending, Expires, Status, URL (wide), Age",
 		"ManagedOSImage":          "Ready, Image, Delivered, Status, Age",
 		"ManagedOSVersionChannel": "Ready, Type, Latest, Versions, Synced, Status, Age",

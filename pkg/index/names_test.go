@@ -39,6 +39,13 @@ func TestNamesTellApart(t *testing.T) {
 
 // Whatever name the schema lets through, ours are names and label values, and fit where they go.
 func TestNamesAreValid(t *testing.T) {
+	// The cut comes right after a dot: what follows it must not begin with a dash.
+	for _, length := range []int{37, 51} {
+		name := strings.Repeat("n", length) + ".x-long-tail"
+		require.Empty(t, validation.IsDNS1123Subdomain(ClusterTokenName(machine("ns", name))))
+		require.Empty(t, validation.IsDNS1123Subdomain(BundleName(image("ns", name))))
+		require.Empty(t, validation.IsDNS1123Subdomain(ObjectName(image("ns", name))))
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.StringMatching(`[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?){0,5}`).
 			Filter(func(s string) bool { return len(s) <= 63 }).Draw(t, "name")

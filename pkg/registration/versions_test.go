@@ -106,21 +106,25 @@ func sixtyKilobytes() map[string]any {
 	return map[string]any{"System Information": map[string]any{"Manufacturer": "Dell Inc.", "Serial Number": "S1"}, "Slots": slots}
 }
 
-// Our client and our server: all that the firmware says arrives, and so does what the operating system says.
+// Our client and our server: all that the firmware says arrives, and later what the operating system says.
 func TestNewClientNewServer(t *testing.T) {
 	w := newWorld(t)
 	smbios := sixtyKilobytes()
 	data, err := json.Marshal(smbios)
 	require.NoError(t, err)
 	require.Greater(t, len(data), 55<<10)
-	answer, err := w.register(t, newTPM(t), smbios)
+	prover := newTPM(t)
+	answer, err := w.register(t, prover, smbios)
 	require.NoError(t, err)
 	made := w.Inventories.All()[0]
 	require.Equal(t, made.Name, answer.Hostname)
 	require.Contains(t, made.Name, "dell")
 	require.JSONEq(t, string(data), string(made.Spec.SMBIOS.Raw))
 	require.Empty(t, answer.Clock)
-	require.Equal(t, map[string]facts.Facts{made.Name: reported}, w.reported)
+	require.Empty(t, w.reported, "a registration costs one write: what the installer's system says is not recorded")
+	_, err = client.Inventory(t.Context(), w.request(prover))
+	requireFailure(t, err, client.CauseNotYet, "not assigned")
+	require.Equal(t, map[string]facts.Facts{made.Name: reported}, w.reported, "a machine that asks for its cluster is recorded, also while it waits")
 }
 
 // The first clients, whose bytes are spelled out in tests/machine, and our server.

@@ -144,7 +144,7 @@ func TestDecisions(t *testing.T) {
 func TestReasonsSayWhatToDo(t *testing.T) {
 	clauses := regexp.MustCompile(`[.:;,]\s+`)
 	actions := []string{"add", "assign", "clear", "compare", "correct", "create", "delete", "edit", "give", "look", "move", "nothing", "put", "raise",
-		"read", "remove", "rename", "restore", "set", "wait"}
+		"read", "remove", "rename", "restore", "set", "upgrade", "wait"}
 	constants := conditionsAndReasons(t)
 	require.Greater(t, len(constants), 20)
 	for _, constant := range constants {

@@ -1,5 +1,5 @@
-// Package imports holds the tree to .github's architecture: who may import whom, and that every package has its first page. The
-// table below is the one of the architecture, row by row; `go list` says what is so.
+// Package imports holds the tree together: who may import whom, and that every package has its first page. The table below
+// is what was decided, row by row; `go list` says what is so.
 package imports
 
 import (
@@ -173,7 +173,7 @@ func TestWhoImportsWhom(t *testing.T) {
 func violations(p listed) []string {
 	row := rowOf(p.short())
 	if row == nil {
-		return []string{fmt.Sprintf("%s has no row in the table: say in architecture and here who may import it, and what", p.short())}
+		return []string{fmt.Sprintf("%s has no row in the table: say there what it may import", p.short())}
 	}
 	var found []string
 	for _, imported := range p.Imports {

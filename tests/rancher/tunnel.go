@@ -151,6 +151,9 @@ type tunnelConn struct {
 }
 
 func (c *tunnelConn) Read(p []byte) (int, error) {
+	// remotedialer's answer to a ping moves a deadline without a lock. It has done so when the next read begins, and our
+	// own lock lets the race detector see that it came before the next request.
+	c.standStill()
 	n, err := c.Conn.Read(p)
 	c.standStill() // after the read: one that was under way when the tunnels froze must not deliver either
 	return n, err

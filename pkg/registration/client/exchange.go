@@ -34,13 +34,14 @@ type reply struct {
 // exchange proves the machine to the server and returns the final frame. One deadline holds from the first
 // packet to the last: a server that sends a byte now and then cannot hold a machine.
 func (c *conversation) exchange(ctx context.Context) (*reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.endpoint.timeout())
-	defer cancel()
+	// A TPM may take long to make its key; the server's time has not begun yet.
 	proof, err := c.prover.NewProof()
 	if err != nil {
 		return nil, err
 	}
 	defer proof.Close()
+	ctx, cancel := context.WithTimeout(ctx, c.endpoint.timeout())
+	defer cancel()
 	header, err := c.header(proof)
 	if err != nil {
 		return nil, err

@@ -138,7 +138,6 @@ func TestBundlesFailClosed(t *testing.T) {
 	demands, err = s.trustOf(registration("", ""))
 	require.NoError(t, err)
 	require.Equal(t, v1.EndorsementCertificate, demands.mode, "where the Secret exists, certificates are demanded")
-	require.True(t, demands.policy().RequireCertificate)
 	good := demands.bundle
 
 	later()

@@ -102,7 +102,7 @@ func TestNonces(t *testing.T) {
 		{"256", strings.Repeat("x", 256), http.StatusOK},
 		{"257", strings.Repeat("x", 257), http.StatusBadRequest},
 		{"1 KiB", strings.Repeat("x", 1024), http.StatusBadRequest},
-		{"spaces within", "xxxxxxxx xxxxxxxx", http.StatusBadRequest},
+		{"spaces within", "xxxxxxxx yyyyyyyy", http.StatusBadRequest},
 		{"not ASCII", strings.Repeat("ü", 16), http.StatusBadRequest},
 	} {
 		got := w.get(t, "/v1-rancheros/cacerts", "X-Cattle-Nonce: "+c.nonce)

@@ -8,6 +8,11 @@
 // frames.go the websocket below them. A machine that has joined only reports, and is told whether it still has its
 // place: callhome.go.
 //
+// Whoever it is, the way in is the same: what no machine sends is refused before anything is looked up (acceptable.go);
+// work under way, how often one URL, machine or guesser comes, and open connections are bounded (limits.go, rates.go,
+// connections.go); and every refusal is one constant sentence for the caller, and one line and one count for us
+// (refuse.go).
+//
 // Everything is answered from the informers' caches, on every replica. A registration costs one write, the inventory's
 // creation under a name that follows from the machine's identity; a machine that is known costs none. Success is sent
 // when the object is committed, and never before.

@@ -21,7 +21,7 @@ const maxHeaderBytes = 128 << 10
 // Serve answers on the listener until ctx ends, then lets what is under way finish. With certificates it speaks TLS.
 func (s *Server) Serve(ctx context.Context, listener net.Listener, certificates *tls.Config) error {
 	server := newHTTPServer(s)
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	// Only here: the connections of a tunnel are Rancher's, and it has bounds of its own.
 	server.ConnState, server.ConnContext = s.limits.connections.follow, s.limits.connections.remember
 	server.ErrorLog = log.New(s.refusals, "", 0)

@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -370,4 +371,40 @@ func (c *crowd) idle() {
 		}
 	}
 	<-c.ctx.Done()
+}
+
+// TestPowerCut: 1,200 machines come at once to one URL with the default limits. Each is served, or told at once and in
+// numbers when to come back; and who was told it was served has an inventory, nobody else.
+func TestPowerCut(t *testing.T) {
+	w := newWorld(t).limited(Limits{}).listening(t)
+	logged(t)
+	const crowd = 1200 / (1 + raceFactor/4)
+	clients := make([]*machine.OldClient, crowd)
+	for i := range clients {
+		clients[i] = newMachine(t)
+	}
+	var served, told atomic.Int64
+	var group sync.WaitGroup
+	start := make(chan struct{})
+	for _, client := range clients {
+		group.Go(func() {
+			<-start
+			_, err := client.Register(t.Context(), w.url+registrationPath, nil)
+			var refusal *machine.Refusal
+			switch {
+			case err == nil:
+				served.Add(1)
+			case errors.As(err, &refusal) && refusal.Status == http.StatusServiceUnavailable && refusal.Header.Get("Retry-After") != "":
+				told.Add(1)
+			default:
+				t.Errorf("neither served nor told: %v", err)
+			}
+		})
+	}
+	close(start)
+	group.Wait()
+	t.Logf("%d served, %d told when to come back", served.Load(), told.Load())
+	require.EqualValues(t, served.Load(), len(w.Inventories.Names()))
+	require.EqualValues(t, crowd, served.Load()+told.Load())
+	require.GreaterOrEqual(t, served.Load(), int64(min(crowd, DefaultLimits.Exchanges/2)))
 }

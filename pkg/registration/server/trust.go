@@ -28,14 +28,13 @@ type trust struct {
 	bundle *attestation.CABundle
 }
 
-// policy is what the exchange itself checks. Without a bundle no certificate is verified, and where one is demanded
-// every machine is refused: a missing bundle never means that all are trusted.
+// policy is what the exchange judges certificates by; without a bundle none is ever verified. What follows from that is
+// decided by admit, once the machine has proven to hold the key: who has not is told nothing about it.
 func (t trust) policy() attestation.Policy {
-	policy := attestation.Policy{RequireCertificate: t.mode == v1.EndorsementCertificate}
-	if t.bundle != nil {
-		policy.Roots, policy.Intermediates = t.bundle.Roots, t.bundle.Intermediates
+	if t.bundle == nil {
+		return attestation.Policy{}
 	}
-	return policy
+	return attestation.Policy{Roots: t.bundle.Roots, Intermediates: t.bundle.Intermediates}
 }
 
 // trustOf reads the registration's demands. It fails, and with it every registration, when they cannot be met: the

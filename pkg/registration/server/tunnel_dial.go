@@ -78,7 +78,7 @@ func (t *Tunnel) dial(ctx context.Context, target endpoint) (*session, error) {
 			return watched, nil
 		},
 	}
-	conn, response, err := dialer.DialContext(ctx, target.address(), http.Header{"Authorization": {"Bearer " + target.token}})
+	conn, response, err := dialer.DialContext(ctx, target.address(), http.Header{"Authorization": {"Bearer " + target.token}}) //nolint:bodyclose // The library has closed it.
 	kept := watched != nil && watched.keep()
 	if err != nil {
 		return nil, fmt.Errorf("dialing Rancher: %w", explain(response, err))

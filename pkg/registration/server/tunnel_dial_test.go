@@ -3,8 +3,12 @@ package server
 import (
 	"crypto/x509"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -152,4 +156,48 @@ func TestComplaint(t *testing.T) {
 	require.False(t, c.due(refused), "no line per minute for what only Rancher can change")
 	c.forget()
 	require.True(t, c.due(refused), "after a session it is news")
+}
+
+// A cluster may reach Rancher through a proxy only. The environment is read once in a process, so the tunnel runs in one
+// of its own.
+func TestTunnelHonoursTheProxy(t *testing.T) {
+	if url := os.Getenv("TEST_TUNNEL_URL"); url != "" {
+		tunnel := runTunnel(t, hello, nil)
+		tunnel.follow(tunnelSecret(map[string]string{"url": url, "token": "one", "ca.crt": os.Getenv("TEST_TUNNEL_CA")}))
+		_, _ = io.ReadAll(os.Stdin) // Until the parent has seen enough.
+		return
+	}
+	t.Parallel()
+	r := newRancherEnd(t)
+	asked := make(chan string, 10)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		asked <- request.Method + " " + request.Host
+		out, err := net.Dial("tcp", r.server.Listener.Addr().String())
+		if err != nil {
+			return
+		}
+		defer out.Close()
+		w.WriteHeader(http.StatusOK)
+		in, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer in.Close()
+		go func() { _, _ = io.Copy(out, in) }()
+		_, _ = io.Copy(in, out)
+	}))
+	defer proxy.Close()
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTunnelHonoursTheProxy$")
+	child.Env = append(os.Environ(), "HTTPS_PROXY="+proxy.URL, "NO_PROXY=", "no_proxy=",
+		"TEST_TUNNEL_URL=https://example.com/v3/connect", "TEST_TUNNEL_CA="+r.ca())
+	stdin, err := child.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	await(t, "the tunnel through the proxy", 20*time.Second, func() bool { return r.sessions() == 1 })
+	require.Equal(t, "CONNECT example.com:443", <-asked)
+	body, err := r.get()
+	require.NoError(t, err)
+	require.Equal(t, "hello from tunnel", body)
+	require.NoError(t, stdin.Close())
+	require.NoError(t, child.Wait())
 }

@@ -59,11 +59,12 @@ func judge(said secretSays, allowHTTP bool) (endpoint, error) {
 		return endpoint{}, nil
 	}
 	parsed, err := url.Parse(target.url)
+	secure := err == nil && (parsed.Scheme == "https" || allowHTTP && parsed.Scheme == "http")
 	switch {
 	case err != nil || parsed.Host == "" || parsed.User != nil:
 		return endpoint{}, &refusedSecret{reasonTunnelURLInvalid,
 			"url is no https:// URL without user and password; Rancher writes https://<host>/v3/connect there. The tunnel stays as it was"}
-	case parsed.Scheme != "https" && !(allowHTTP && parsed.Scheme == "http"):
+	case !secure:
 		return endpoint{}, &refusedSecret{reasonTunnelInsecure,
 			"url is not https://, so that machines' secrets would travel in clear; correct Rancher's server-url. The tunnel stays as it was"}
 	case said.hasCA && strings.TrimSpace(said.ca) == "":

@@ -52,7 +52,7 @@ func (s *session) serve(ctx context.Context, handler http.Handler) error {
 	// From the outside in: remotedialer (v0.6.1) does not stand both ends of a stream closing at once.
 	s.conn.Close()
 	tunnelled.Wait()
-	server.Close()
+	_ = server.Close()
 	parts.Wait()
 	return context.Cause(living)
 }
