@@ -97,6 +97,6 @@ func resourceVersions(t *testing.T) []string {
 		"-o", `jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {.metadata.resourceVersion}{"\n"}{end}`)
 	versions := strings.Split(output+"\n"+secrets, "\n")
 	slices.Sort(versions)
-	require.Greater(t, len(versions), 20)
+	require.NotEmpty(t, versions)
 	return versions
 }
