@@ -4,6 +4,9 @@
 //	GET|WS /v1-rancheros/inventory              role and cluster token of an assigned machine   inventory.go
 //	GET    /v1-rancheros/cacerts                Rancher's CA                                    cacerts.go
 //
+// A machine that registers is judged once it has proven its key: what the registration demands (trust.go), whether that is
+// met (admission.go), whether there is a place left (reserve.go); then its inventory is found or made (enroll.go).
+//
 // The exchange is the same behind both paths: exchange.go has its beginning and version 1, exchange_v2.go has version 2,
 // frames.go the websocket below them. A machine that has joined only reports, and is told whether it still has its
 // place: callhome.go.
@@ -14,7 +17,7 @@
 // (refuse.go).
 //
 // Everything is answered from the informers' caches, on every replica. A registration costs one write, the inventory's
-// creation under a name that follows from the machine's identity; a machine that is known costs none. Success is sent
+// creation under a name that follows from the machine's identity; a machine that is known costs none, and one that takes a limited place one more. Success is sent
 // when the object is committed, and never before.
 //
 // The same handler is served twice: through Rancher's tunnel (tunnel.go), and on a listener of our own (listener.go).
