@@ -12,6 +12,7 @@ package status
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
@@ -79,18 +80,18 @@ func written(status []byte) bool {
 	return json.Unmarshal(status, &seen) == nil && seen.ObservedGeneration != 0
 }
 
+// statusJSON encodes the field Status, which every kind of ours has, and nothing else: a machine's SMBIOS data is many
+// times as large.
 func statusJSON(object metav1.Object) ([]byte, error) {
-	whole, err := json.Marshal(object)
+	field := reflect.Indirect(reflect.ValueOf(object)).FieldByName("Status")
+	if !field.IsValid() {
+		return nil, fmt.Errorf("encoding status: %T has none", object)
+	}
+	encoded, err := json.Marshal(field.Interface())
 	if err != nil {
 		return nil, fmt.Errorf("encoding status: %w", err)
 	}
-	part := struct {
-		Status json.RawMessage `json:"status"`
-	}{Status: json.RawMessage("{}")}
-	if err := json.Unmarshal(whole, &part); err != nil {
-		return nil, fmt.Errorf("encoding status: %w", err)
-	}
-	return part.Status, nil
+	return encoded, nil
 }
 
 // True, False and Unknown make a condition; the message is one or two sentences that end with what the user does next.

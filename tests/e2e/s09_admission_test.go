@@ -288,3 +288,31 @@ func certified(t *testing.T, maker *machine.MakerCA) *tpm.Software {
 func indent(text string) string {
 	return "    " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ") + "\n"
 }
+
+// The labels that tell proven machines from written ones are the operator's: a tenant with every right on inventories
+// cannot set, change or remove them.
+func Test09LabelsAreTheOperators(t *testing.T) {
+	ns := namespace(t, "s09-labels")
+	name := admitted(t, newTPM(t), registration(t, ns, "edge", "{}"))
+	kubectl(t, "create", "serviceaccount", "tenant", "-n", ns)
+	kubectl(t, "create", "role", "tenant", "-n", ns, "--verb=*", "--resource=machineinventories.rancheros.cattle.io")
+	kubectl(t, "create", "rolebinding", "tenant", "-n", ns, "--role=tenant", "--serviceaccount="+ns+":tenant")
+	tenant := "--as=system:serviceaccount:" + ns + ":tenant"
+	written := "apiVersion: rancheros.cattle.io/v1\nkind: MachineInventory\nmetadata: {name: %s, namespace: " + ns + ", labels: {%s}}\nspec: {tpm: " + strings.Repeat("ab", 32) + "}\n"
+	eventually(t, func() error { // A policy works a moment after it was made.
+		if _, err := world.Apply(t.Context(), fmt.Sprintf(written, "forged", "rancheros.cattle.io/registration: edge"), tenant); err == nil {
+			return errors.New("a tenant could forge a proof")
+		} else if !strings.Contains(err.Error(), "are the operator's") {
+			return err
+		}
+		return nil
+	})
+	_, err := world.Apply(t.Context(), fmt.Sprintf(written, "honest", "site: berlin"), tenant)
+	require.NoError(t, err)
+	for _, label := range []string{"rancheros.cattle.io/assurance=Certificate", "rancheros.cattle.io/assurance-", "rancheros.cattle.io/registration-"} {
+		_, err := world.Kubectl(t.Context(), "label", "machineinventory", name, "-n", ns, "--overwrite", label, tenant)
+		require.ErrorContains(t, err, "are the operator's", label)
+	}
+	kubectl(t, "label", "machineinventory", name, "-n", ns, "site=berlin", tenant)
+	kubectl(t, "patch", "machineinventory", name, "-n", ns, "--type", "merge", "-p", `{"spec":{"clusterName":"site"}}`, tenant)
+}

@@ -25,7 +25,8 @@ type connections struct {
 // queue has the oldest connection in front.
 type queue struct {
 	list.List
-	max int
+	max   int
+	grace time.Duration
 }
 
 // place is where in which queue a connection is.
@@ -40,12 +41,16 @@ type waiter struct {
 	since time.Time
 }
 
-// grace is what every connection gets to make itself useful, as long as there are no more than twice as many as should
-// be: when a thousand machines come at once, most of them are only in the scheduler's queue.
-const grace = 100 * time.Millisecond
+// quietGrace and readingGrace are what every connection gets to make itself useful, as long as there are no more than
+// twice as many as should be: when a thousand machines come at once, most of them are only in a scheduler's queue, here
+// or on their side. Headers take memory, so who sends them slowly gets less.
+const (
+	quietGrace   = time.Second
+	readingGrace = 100 * time.Millisecond
+)
 
 func newConnections(most int) *connections {
-	return &connections{quiet: &queue{max: most}, reading: &queue{max: max(1, most/4)}, places: map[net.Conn]place{}, now: time.Now}
+	return &connections{quiet: &queue{max: most, grace: quietGrace}, reading: &queue{max: max(1, most/4), grace: readingGrace}, places: map[net.Conn]place{}, now: time.Now}
 }
 
 type connectionKey struct{}
@@ -82,7 +87,7 @@ func (c *connections) wait(connection net.Conn, in *queue) {
 	c.places[connection] = place{in: in, at: in.PushBack(waiter{Conn: connection, since: now})}
 	for in.Len() > in.max {
 		oldest := in.Front().Value.(waiter)
-		if now.Sub(oldest.since) < grace && in.Len() <= 2*in.max {
+		if now.Sub(oldest.since) < in.grace && in.Len() <= 2*in.max {
 			return
 		}
 		c.forget(oldest.Conn)

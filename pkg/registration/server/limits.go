@@ -42,7 +42,7 @@ type Limits struct {
 var DefaultLimits = Limits{
 	Requests:    1024,
 	Exchanges:   256,
-	Connections: 1024,
+	Connections: 640,
 	URL:         Rate{PerSecond: 1000, Burst: 2000},
 	Machine:     Rate{PerSecond: 1, Burst: 5},
 	Stranger:    Rate{PerSecond: 100, Burst: 1000},
