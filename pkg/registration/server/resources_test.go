@@ -55,11 +55,8 @@ func (f figures) String() string {
 	return fmt.Sprintf("RSS %d MiB, Go memory %d MiB, %d goroutines, %d descriptors", f.rss>>20, f.heap>>20, f.goroutines, f.descriptors)
 }
 
-// TestServerUnderAttack is not a test but the other process of TestResources.
-func TestServerUnderAttack(t *testing.T) {
-	if os.Getenv(serverVariable) == "" {
-		t.Skip("it is run by TestResources")
-	}
+// serveUnderAttack is the other process of TestResources.
+func serveUnderAttack(t *testing.T) {
 	other := edge()
 	other.Name = "stolen"
 	secret := tokenSecret("stolen")
@@ -88,7 +85,7 @@ type target struct {
 
 func newTarget(t *testing.T) *target {
 	t.Helper()
-	command := exec.Command(os.Args[0], "-test.run=^TestServerUnderAttack$")
+	command := exec.Command(os.Args[0], "-test.run=^TestResources$")
 	command.Env = append(os.Environ(), serverVariable+"=1")
 	command.Stderr = os.Stderr
 	input, err := command.StdinPipe()
@@ -135,6 +132,10 @@ func (p *target) figures(t *testing.T, path string) figures {
 // machine is served meanwhile. The race detector, on both sides, keeps the machine busy by itself: then there are fewer
 // of them, and how fast the honest one is served is not judged.
 func TestResources(t *testing.T) {
+	if os.Getenv(serverVariable) != "" {
+		serveUnderAttack(t)
+		return
+	}
 	if testing.Short() {
 		t.Skip("it takes 25 s")
 	}
