@@ -21,8 +21,9 @@ e2e)
     ;;
 all)
     scripts/build-test.sh
-    # The control plane is a module of its own.
+    # Modules of their own: the control plane, and the reference TPM, which is C.
     ( cd tests/controlplane && CGO_ENABLED=0 go test -trimpath -count=1 ./... )
+    ( cd tests/tpmsimulator && CGO_ENABLED=1 go test -count=1 ./... )
     gotestsum -timeout 20m ./...
     ;;
 *)
