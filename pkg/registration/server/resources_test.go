@@ -136,9 +136,6 @@ func TestResources(t *testing.T) {
 		serveUnderAttack(t)
 		return
 	}
-	if testing.Short() {
-		t.Skip("it takes 25 s")
-	}
 	p := newTarget(t)
 	honest := newHonest(t, p, 50)
 	for range 20 {
