@@ -1,6 +1,6 @@
 # Every target calls one script; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test build build-test generate lint unit e2e bench ci
+.PHONY: help demo test build build-test generate lint unit e2e fuzz bench ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ generate: ## typed controllers, deep copies and CRDs, from pkg/apis
 
 lint: ## golangci-lint, with the import table in it
 	@scripts/lint.sh
+
+fuzz: ## every fuzz target; SECONDS_EACH=600 for longer than 5 s
+	@scripts/fuzz.sh $(SECONDS_EACH)
 
 bench: ## what registration costs, beside its targets
 	@scripts/bench.sh

@@ -20,7 +20,6 @@ tests() {
 stage "generated files are as committed" scripts/generate.sh --check
 stage "lint" scripts/lint.sh
 stage "tests" tests
-stage "fuzzing, 2 s for each target" scripts/fuzz.sh 2
 stage "demo" scripts/demo.sh -once
 echo "=== all stages passed; the tests' summary once more:"
 grep -E '^DONE ' "$summary"

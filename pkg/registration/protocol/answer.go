@@ -61,7 +61,7 @@ func errorAnswer(object map[string]any) error {
 	if err := json.Unmarshal(data, typed); err != nil || typed.Code == "" {
 		return nil
 	}
-	typed.Message, typed.Hint = CleanText(typed.Message), CleanText(typed.Hint)
+	typed.Message, typed.Hint = sentence(typed.Message, typed.Code), CleanText(typed.Hint)
 	return typed
 }
 

@@ -105,7 +105,15 @@ func parseErrorMessage(frame []byte) *Error {
 	if err := json.Unmarshal(frame, &message); err != nil || message.Code == "" {
 		return refuse(CodeInternal, unreadable, "an error message without code")
 	}
-	return &Error{Code: message.Code, Message: CleanText(message.Message), Hint: CleanText(message.Hint), RetryAfter: pause(message.RetryAfter)}
+	return &Error{Code: message.Code, Message: sentence(message.Message, message.Code), Hint: CleanText(message.Hint), RetryAfter: pause(message.RetryAfter)}
+}
+
+// sentence is what a refusal says; one that says nothing is shown by its code, so that a person reads at least that.
+func sentence(message string, code Code) string {
+	if text := CleanText(message); text != "" {
+		return text
+	}
+	return "the server refuses, and says no more than " + quoteShort(string(code))
 }
 
 // optional leaves the target as it is when there is no such member.
