@@ -35,14 +35,6 @@ func Sample(url, ca string) ([]byte, error) {
 	return encodeYAML(map[string]any{"rancheros": map[string]any{"install": install}})
 }
 
-// Answer is what the operator adds to the user's cloud-config for one machine.
-type Answer struct {
-	// ServerURL is Rancher's address.
-	ServerURL string
-	// Hostname is used unless the user's config names one.
-	Hostname string
-}
-
 // ConflictError says that the user's config holds something else where the operator must put its own values.
 type ConflictError struct{ Path, Kind string }
 
@@ -50,14 +42,17 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("cloudConfig.%s must be a map to hold the operator's settings, but is %s", e.Path, e.Kind)
 }
 
-// Machine is the user's config, a JSON object or nothing, as JSON with rancherd.server, rancherd.token and
-// rancheros.install.automatic set over whatever it holds there, and hostname set where it holds none.
-func Machine(config []byte, answer Answer) ([]byte, error) {
+// Template is the cloud-config of every machine of a registration, but for the machine's name.
+type Template struct{ merged map[string]any }
+
+// Machine is the user's config, a JSON object or nothing, with rancherd.server, Rancher's address, rancherd.token and
+// rancheros.install.automatic set over whatever it holds there.
+func Machine(config []byte, serverURL string) (*Template, error) {
 	merged, err := decode(config)
 	if err != nil {
 		return nil, err
 	}
-	if err := put(merged, answer.ServerURL, "rancherd", "server"); err != nil {
+	if err := put(merged, serverURL, "rancherd", "server"); err != nil {
 		return nil, err
 	}
 	// The machine's TPM stands for a token: rancherd proves itself again instead of holding a secret.
@@ -67,8 +62,15 @@ func Machine(config []byte, answer Answer) ([]byte, error) {
 	if err := put(merged, true, "rancheros", "install", "automatic"); err != nil {
 		return nil, err
 	}
-	if merged["hostname"] == nil && answer.Hostname != "" {
-		merged["hostname"] = answer.Hostname
+	return &Template{merged}, nil
+}
+
+// For is the cloud-config of one machine, as JSON. Its name is used where the user's config holds none.
+func (t *Template) For(hostname string) ([]byte, error) {
+	merged := t.merged
+	if merged["hostname"] == nil && hostname != "" {
+		merged = maps.Clone(merged)
+		merged["hostname"] = hostname
 	}
 	return json.Marshal(merged)
 }

@@ -19,7 +19,16 @@ const (
 	pem        = "-----BEGIN CERTIFICATE-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA\n-----END CERTIFICATE-----\n"
 )
 
-var answer = Answer{ServerURL: serverURL, Hostname: "m-edge-0123456789"}
+const hostname = "m-edge-0123456789"
+
+// machineFor is both steps at once.
+func machineFor(config []byte, serverURL, hostname string) ([]byte, error) {
+	template, err := Machine(config, serverURL)
+	if err != nil {
+		return nil, err
+	}
+	return template.For(hostname)
+}
 
 func TestSample(t *testing.T) {
 	const url = serverURL + "/v1-rancheros/registration/bcdfghjklmnpqrstvwxz2456789bcdfghjklmnpqrstvwxz2456789"
@@ -41,7 +50,7 @@ func TestMachine(t *testing.T) {
 			"rancheros":{"install":{"automatic":false,"isoUrl":"https://example.com/os.iso"},"other":1},"n":18446744073709551616,"f":1.50}`},
 	} {
 		t.Run(c.file, func(t *testing.T) {
-			got, err := Machine([]byte(c.config), answer)
+			got, err := machineFor([]byte(c.config), serverURL, hostname)
 			require.NoError(t, err)
 			golden.Equal(t, c.file, append(got, '\n'))
 		})
@@ -49,7 +58,7 @@ func TestMachine(t *testing.T) {
 }
 
 func TestMachineIsOneLineOfSortedJSON(t *testing.T) {
-	got, err := Machine([]byte(`{"users":[],"a":1}`), Answer{ServerURL: serverURL})
+	got, err := machineFor([]byte(`{"users":[],"a":1}`), serverURL, "")
 	require.NoError(t, err)
 	require.Equal(t, `{"a":1,"rancherd":{"server":"https://rancher.example.com","token":"tpm://"},"rancheros":{"install":{"automatic":true}},"users":[]}`, string(got))
 }
@@ -60,11 +69,11 @@ func TestMachineHostname(t *testing.T) {
 		{"the user's own", `{"hostname":"mine"}`, `"mine"`},
 		{"null counts as absent", `{"hostname":null}`, `"m-edge-0123456789"`},
 	} {
-		got, err := Machine([]byte(c.config), answer)
+		got, err := machineFor([]byte(c.config), serverURL, hostname)
 		require.NoError(t, err, c.why)
 		require.Contains(t, string(got), `"hostname":`+c.want, c.why)
 	}
-	got, err := Machine(nil, Answer{})
+	got, err := machineFor(nil, "", "")
 	require.NoError(t, err)
 	require.NotContains(t, string(got), "hostname", "a check without a machine names none")
 }
@@ -86,22 +95,22 @@ func TestMachineRefuses(t *testing.T) {
 		{"deeper than the decoder goes", `{"a":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + "}", "reading cloudConfig: "},
 		{"no JSON", `{`, "reading cloudConfig: "},
 	} {
-		got, err := Machine([]byte(c.config), answer)
+		got, err := machineFor([]byte(c.config), serverURL, hostname)
 		require.Nil(t, got, c.why+": no config is sent")
 		require.ErrorContains(t, err, c.want, c.why)
 		require.NotContains(t, err.Error(), "interface {}", c.why+": no word of Go")
 	}
 	for _, config := range []string{`{"rancherd":null}`, `{"rancheros":{"install":null}}`, `null`, ``} {
-		_, err := Machine([]byte(config), answer)
+		_, err := machineFor([]byte(config), serverURL, hostname)
 		require.NoError(t, err, "null counts as absent: %s", config)
 	}
 	wide := `{"a":[` + strings.Repeat("1,", 1e5) + "1]}"
-	_, err := Machine([]byte(wide), answer)
+	_, err := machineFor([]byte(wide), serverURL, hostname)
 	require.NoError(t, err, "100,000 entries are the schema's business; they do no harm here")
 }
 
 func TestConflictErrorSaysWhere(t *testing.T) {
-	_, err := Machine([]byte(`{"rancheros":{"install":"x"}}`), answer)
+	_, err := machineFor([]byte(`{"rancheros":{"install":"x"}}`), serverURL, hostname)
 	var conflict *ConflictError
 	require.ErrorAs(t, err, &conflict)
 	require.Equal(t, ConflictError{Path: "rancheros.install", Kind: "a string"}, *conflict)
@@ -150,7 +159,7 @@ func TestYAMLKeepsTypes(t *testing.T) {
 // The bytes that a caller holds are an informer's cache. Nothing is written to them, and what is returned shares none.
 func TestPurity(t *testing.T) {
 	for _, f := range []func([]byte) ([]byte, error){
-		func(config []byte) ([]byte, error) { return Machine(config, answer) },
+		func(config []byte) ([]byte, error) { return machineFor(config, serverURL, hostname) },
 		Upgrade,
 	} {
 		config := []byte(quickStart)
@@ -175,7 +184,7 @@ func TestAtTheSameTime(t *testing.T) {
 	for range 8 {
 		wait.Go(func() {
 			for range 200 {
-				if _, err := Machine(config, answer); err != nil {
+				if _, err := machineFor(config, serverURL, hostname); err != nil {
 					t.Error(err)
 				}
 			}

@@ -19,7 +19,7 @@ func TestMachineProperty(t *testing.T) {
 		config, err := json.Marshal(in)
 		require.NoError(t, err)
 		before := bytes.Clone(config)
-		got, err := Machine(config, answer)
+		got, err := machineFor(config, serverURL, hostname)
 		require.Equal(t, before, config, "the input is only read")
 		var conflict *ConflictError
 		if errors.As(err, &conflict) {
@@ -49,7 +49,7 @@ func TestMachineProperty(t *testing.T) {
 		}
 		require.Equal(t, rest, out, "nothing else changes")
 
-		again, err := Machine(got, answer)
+		again, err := machineFor(got, serverURL, hostname)
 		require.NoError(t, err)
 		require.Equal(t, string(got), string(again))
 	})

@@ -82,7 +82,8 @@ func serve(ctx context.Context, group *errgroup.Group, options Options, c *clien
 		if err != nil {
 			return err
 		}
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", options.ListenAddr)
+		// The server gives every connection an end, so none needs probes to find one.
+		listener, err := (&net.ListenConfig{KeepAlive: -1}).Listen(ctx, "tcp", options.ListenAddr)
 		if err != nil {
 			return fmt.Errorf("listening: %w", err)
 		}

@@ -10,6 +10,7 @@
 package status
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -47,24 +48,19 @@ func Write[T generic.RuntimeMetaObject](client Patcher[T], current, desired T) (
 
 // statusPatch is nil when there is nothing to write.
 func statusPatch(current, desired metav1.Object) ([]byte, error) {
-	before, err := statusJSON(current)
+	before, after := statusOf(current), statusOf(desired)
+	if !before.IsValid() || !after.IsValid() {
+		return nil, fmt.Errorf("encoding status: %T has none", current)
+	}
+	difference, err := json.Marshal(after.Interface())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("encoding status: %w", err)
 	}
-	if !written(before) {
-		// Go shows zeros where the API server has nothing yet: the first write says them all.
-		before = []byte("{}")
-	}
-	after, err := statusJSON(desired)
-	if err != nil {
-		return nil, err
-	}
-	difference, err := jsonpatch.CreateMergePatch(before, after)
-	if err != nil {
-		return nil, fmt.Errorf("comparing status: %w", err)
-	}
-	if string(difference) == "{}" {
-		return nil, nil
+	// Go shows zeros where the API server has nothing yet: the first write says them all.
+	if written(before) {
+		if difference, err = mergePatch(before, difference); err != nil || difference == nil {
+			return nil, err
+		}
 	}
 	return json.Marshal(map[string]any{
 		"metadata": map[string]any{"resourceVersion": current.GetResourceVersion()},
@@ -72,26 +68,35 @@ func statusPatch(current, desired metav1.Object) ([]byte, error) {
 	})
 }
 
-// written tells whether a controller has written the status before.
-func written(status []byte) bool {
-	var seen struct {
-		ObservedGeneration int64 `json:"observedGeneration"`
-	}
-	return json.Unmarshal(status, &seen) == nil && seen.ObservedGeneration != 0
-}
-
-// statusJSON encodes the field Status, which every kind of ours has, and nothing else: a machine's SMBIOS data is many
-// times as large.
-func statusJSON(object metav1.Object) ([]byte, error) {
-	field := reflect.Indirect(reflect.ValueOf(object)).FieldByName("Status")
-	if !field.IsValid() {
-		return nil, fmt.Errorf("encoding status: %T has none", object)
-	}
-	encoded, err := json.Marshal(field.Interface())
+// mergePatch is nil when the two are the same.
+func mergePatch(before reflect.Value, after []byte) ([]byte, error) {
+	encoded, err := json.Marshal(before.Interface())
 	if err != nil {
 		return nil, fmt.Errorf("encoding status: %w", err)
 	}
-	return encoded, nil
+	if bytes.Equal(encoded, after) {
+		return nil, nil
+	}
+	difference, err := jsonpatch.CreateMergePatch(encoded, after)
+	if err != nil {
+		return nil, fmt.Errorf("comparing status: %w", err)
+	}
+	if string(difference) == "{}" {
+		return nil, nil
+	}
+	return difference, nil
+}
+
+// statusOf is the field Status, which every kind of ours has. Nothing else is encoded: a machine's SMBIOS data is many
+// times as large.
+func statusOf(object metav1.Object) reflect.Value {
+	return reflect.Indirect(reflect.ValueOf(object)).FieldByName("Status")
+}
+
+// written tells whether a controller has written the status before.
+func written(status reflect.Value) bool {
+	generation := status.FieldByName("ObservedGeneration")
+	return generation.IsValid() && generation.Int() != 0
 }
 
 // True, False and Unknown make a condition; the message is one or two sentences that end with what the user does next.

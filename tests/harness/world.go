@@ -133,6 +133,11 @@ func (w *World) TLS() *tls.Config {
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 }
 
+// ControlPlanePID is the process of etcd, API server and controller manager.
+func (w *World) ControlPlanePID() int {
+	return w.controlPlane.command.Process.Pid
+}
+
 // Bin is the folder of the programs.
 func (w *World) Bin() string {
 	return filepath.Join(w.Root, "bin")

@@ -69,6 +69,6 @@ func checkCloudConfig(registration *v1.MachineRegistration) error {
 	if registration.Spec.CloudConfig == nil {
 		return nil
 	}
-	_, err := cloudconfig.Machine(registration.Spec.CloudConfig.Raw, cloudconfig.Answer{})
+	_, err := cloudconfig.Machine(registration.Spec.CloudConfig.Raw, "")
 	return err
 }

@@ -96,7 +96,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c conversation
 		// A machine without a clock learns the time.
 		header = http.Header{"Sec-Websocket-Protocol": {protocol.SubprotocolV2}, "Date": {time.Now().UTC().Format(http.TimeFormat)}}
 	}
-	connection, err := upgrader.Upgrade(w, r, header)
+	connection, err := upgrader.Upgrade(corkable{w}, r, header)
 	if err != nil {
 		return // The upgrader has answered.
 	}

@@ -75,7 +75,8 @@ func (s *Server) serveSample(w http.ResponseWriter, r *http.Request, path, serve
 
 // register runs the exchange. What can be refused is refused before the upgrade, where old clients print the reason.
 func (s *Server) register(w http.ResponseWriter, r *http.Request, registration *v1.MachineRegistration, serverURL string) {
-	if _, err := machineConfig(registration, serverURL, ""); err != nil {
+	config, err := machineConfig(registration, serverURL)
+	if err != nil {
 		refuseHTTP(w, r, err)
 		return
 	}
@@ -89,23 +90,23 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request, registration *
 		if err != nil {
 			return nil, err
 		}
-		return machineConfig(registration, serverURL, hostname(inventory))
+		return config.For(hostname(inventory))
 	}
 	s.exchange(w, r, conversation{policy: demands.policy(), answer: answer, last: protocol.TypeConfig})
 }
 
-func machineConfig(registration *v1.MachineRegistration, serverURL, hostname string) ([]byte, error) {
+func machineConfig(registration *v1.MachineRegistration, serverURL string) (*cloudconfig.Template, error) {
 	var config []byte
 	if registration.Spec.CloudConfig != nil {
 		config = registration.Spec.CloudConfig.Raw
 	}
-	answer, err := cloudconfig.Machine(config, cloudconfig.Answer{ServerURL: serverURL, Hostname: hostname})
+	template, err := cloudconfig.Machine(config, serverURL)
 	if err != nil {
 		return nil, &protocol.Error{Code: protocol.CodeUnavailable, RetryAfter: setupRetry, Err: err,
 			Message: "the registration's cloudConfig cannot be used",
 			Hint:    "an administrator must correct it: `kubectl describe machineregistration` says what is wrong"}
 	}
-	return answer, nil
+	return template, nil
 }
 
 // hostname is the machine's name from its first boot on: what its node will be called.
