@@ -58,6 +58,7 @@ func callHome(c *cli.Context, out *console) error {
 		out.result("Reported. This machine is assigned to a cluster.")
 	case protocol.StateReleased:
 		out.result("Reported. This machine was released from its cluster.")
+		out.progress("What to do: nothing, or wipe it. When it is assigned to a cluster again, run `rancheros-register join --again`.")
 	default:
 		out.result("Reported. This machine is not assigned to a cluster.")
 	}

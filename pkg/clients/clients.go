@@ -2,12 +2,14 @@
 //
 // Most kinds share one factory. Secrets do not: a Rancher cluster holds tens of thousands, and caching them all would
 // cost memory and ask for trust that we do not need. Each kind of Secret that we follow has its own factory, whose
-// list and watch are narrowed by the API server to the type, or to the one name, that it is about.
+// list and watch are narrowed by the API server to the type, or to the one name, that it is about. Nor do the kinds of
+// Rancher and Fleet, which may not be there (foreign.go).
 package clients
 
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/rancher/lasso/pkg/cache"
 	"github.com/rancher/lasso/pkg/client"
@@ -53,6 +55,7 @@ type Clients struct {
 
 	clients   client.SharedClientFactory
 	factories []controller.SharedControllerFactory
+	foreign   []*foreign
 	tunnel    controller.SharedControllerFactory
 }
 
@@ -63,11 +66,8 @@ func New(ctx context.Context, options Options) (*Clients, error) {
 		return nil, fmt.Errorf("making clients: %w", err)
 	}
 	clients := &Clients{clients: shared}
-	factory := clients.addFactory(nil)
-	clients.RancherOS = rancherosv1.New(factory)
-	clients.Management = managementv3.New(factory)
-	clients.Provisioning = provisioningv1.New(factory)
-	clients.Fleet = fleetv1.New(factory)
+	clients.RancherOS = rancherosv1.New(clients.addFactory(nil))
+	clients.addForeign()
 
 	clients.Registrations = clients.secretsOfType(v1.SecretTypeRegistration)
 	clients.MachineTokens = clients.secretsOfType(v1.SecretTypeMachineToken)
@@ -91,11 +91,16 @@ func (c *Clients) addSecretFactory(selector fields.Selector, namespace string) c
 	})
 }
 
-// addFactory makes a factory with caches of its own, on the connections that all factories share.
+// addFactory makes a factory whose caches must be filled before anything is served.
 func (c *Clients) addFactory(options *cache.SharedCacheFactoryOptions) controller.SharedControllerFactory {
-	factory := controller.NewSharedControllerFactory(cache.NewSharedCachedFactory(c.clients, options), nil)
+	factory := c.newFactory(options)
 	c.factories = append(c.factories, factory)
 	return factory
+}
+
+// newFactory makes a factory with caches of its own, on the connections that all factories share.
+func (c *Clients) newFactory(options *cache.SharedCacheFactoryOptions) controller.SharedControllerFactory {
+	return controller.NewSharedControllerFactory(cache.NewSharedCachedFactory(c.clients, options), nil)
 }
 
 func (c *Clients) addEvents(ctx context.Context, config *rest.Config) error {
@@ -116,10 +121,22 @@ func (c *Clients) StartCaches(ctx context.Context) error {
 		return err
 	}
 	for _, factory := range c.factories {
-		for kind, synced := range factory.SharedCacheFactory().WaitForCacheSync(ctx) {
-			if !synced {
-				return fmt.Errorf("filling the cache of %s: %w", kind, context.Cause(ctx))
-			}
+		if err := filled(ctx, factory); err != nil {
+			return err
+		}
+	}
+	for _, foreign := range c.foreign {
+		if err := foreign.fill(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func filled(ctx context.Context, factory controller.SharedControllerFactory) error {
+	for kind, synced := range factory.SharedCacheFactory().WaitForCacheSync(ctx) {
+		if !synced {
+			return fmt.Errorf("filling the cache of %s: %w", kind, context.Cause(ctx))
 		}
 	}
 	return nil
@@ -130,7 +147,7 @@ func (c *Clients) StartCaches(ctx context.Context) error {
 func (c *Clients) startCaches(ctx context.Context) error {
 	started := make(chan error, 1)
 	go func() {
-		for _, factory := range c.factories {
+		for _, factory := range c.all() {
 			if err := factory.SharedCacheFactory().Start(ctx); err != nil {
 				started <- fmt.Errorf("starting caches: %w", err)
 				return
@@ -164,5 +181,18 @@ func (c *Clients) StartHandlers(ctx context.Context, workers int) error {
 			return fmt.Errorf("starting handlers: %w", err)
 		}
 	}
+	for _, foreign := range c.foreign {
+		if err := foreign.startHandlers(ctx, workers); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+func (c *Clients) all() []controller.SharedControllerFactory {
+	all := slices.Clone(c.factories)
+	for _, foreign := range c.foreign {
+		all = append(all, foreign.factory)
+	}
+	return all
 }

@@ -31,6 +31,9 @@ const (
 	byTPMDigest    = "rancheros.cattle.io/by-tpm-digest"
 	byTPMHash      = "rancheros.cattle.io/by-tpm-hash"
 	byCluster      = "rancheros.cattle.io/by-cluster"
+	byClusterName  = "rancheros.cattle.io/by-cluster-name"
+	byName         = "rancheros.cattle.io/by-name"
+	byReplaced     = "rancheros.cattle.io/by-replaced"
 	byTokenSecret  = "rancheros.cattle.io/by-token-secret"
 	byRegistration = "rancheros.cattle.io/by-registration"
 	byMachine      = "rancheros.cattle.io/by-machine"
@@ -66,9 +69,12 @@ func Add(c *clients.Clients) *Indexes {
 	indexes.inventories.AddIndexer(byTPMHash, inventoryByTPMHash)
 	indexes.inventories.AddIndexer(byTPMDigest, inventoryByTPMDigest)
 	indexes.inventories.AddIndexer(byCluster, inventoryByCluster)
+	indexes.inventories.AddIndexer(byClusterName, inventoryByClusterName)
+	indexes.inventories.AddIndexer(byReplaced, inventoryByReplaced)
 	indexes.inventories.AddIndexer(byTokenSecret, inventoryByTokenSecret)
 	indexes.inventories.AddIndexer(byRegistration, inventoryByRegistration)
 	indexes.inventories.AddIndexer(byTokenName, inventoryByTokenName)
+	indexes.clusters.AddIndexer(byName, clusterByName)
 	indexes.clusterTokens.AddIndexer(byMachine, clusterTokenByMachine)
 	indexes.images.AddIndexer(byVersion, imageByVersion)
 	indexes.images.AddIndexer(byObjectName, imageByObjectName)
@@ -118,7 +124,7 @@ func inventoryByCluster(inventory *v1.MachineInventory) ([]string, error) {
 	if inventory.Spec.ClusterName == "" {
 		return nil, nil
 	}
-	return []string{key(inventory.Namespace, inventory.Spec.ClusterName)}, nil
+	return []string{key(ClusterNamespace(inventory), inventory.Spec.ClusterName)}, nil
 }
 
 func inventoryByTokenSecret(inventory *v1.MachineInventory) ([]string, error) {
@@ -241,38 +247,19 @@ func (i *Indexes) ImagesByObjectName(namespace, name string) ([]*v1.ManagedOSIma
 
 // Cluster is the provisioning Cluster of that name; nil when there is none.
 func (i *Indexes) Cluster(namespace, name string) (*provisioningv1.Cluster, error) {
-	cluster, err := i.clusters.Get(namespace, name)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("looking up cluster: %w", err)
-	}
-	return cluster, nil
+	return getOrNil(i.clusters, namespace, name)
 }
 
-// ClusterTokenOf is the ClusterRegistrationToken made for the machine in the cluster that it is assigned to now; nil
-// while there is none. It is found by what the spec says, never by what a status remembers.
-func (i *Indexes) ClusterTokenOf(inventory *v1.MachineInventory) (*managementv3.ClusterRegistrationToken, error) {
-	if inventory.Spec.ClusterName == "" {
-		return nil, nil
+func getOrNil[T generic.RuntimeMetaObject](cache generic.CacheInterface[T], namespace, name string) (T, error) {
+	var none T
+	object, err := cache.Get(namespace, name)
+	if apierrors.IsNotFound(err) {
+		return none, nil
 	}
-	cluster, err := i.Cluster(inventory.Namespace, inventory.Spec.ClusterName)
-	if err != nil || cluster == nil || cluster.DeletionTimestamp != nil || cluster.Status.ClusterName == "" {
-		return nil, err
-	}
-	tokens, err := i.ClusterTokensByMachine(inventory.Namespace, inventory.Name)
 	if err != nil {
-		return nil, err
+		return none, fmt.Errorf("looking up %s/%s: %w", namespace, name, err)
 	}
-	name, managementCluster := ClusterTokenName(inventory), cluster.Status.ClusterName
-	for _, token := range tokens {
-		if token.Name == name && token.Namespace == managementCluster && token.Spec.ClusterName == managementCluster &&
-			token.DeletionTimestamp == nil {
-			return token, nil
-		}
-	}
-	return nil, nil
+	return object, nil
 }
 
 func lookup[T generic.RuntimeMetaObject](cache generic.CacheInterface[T], name, value string) ([]T, error) {

@@ -23,13 +23,14 @@ func (h *handler) onChange(key string, inventory *v1.MachineInventory) (*v1.Mach
 	if inventory.DeletionTimestamp != nil {
 		return h.remove(inventory)
 	}
-	current, assigned, err := h.assign(inventory)
-	if apierrors.IsConflict(err) {
+	current, replaced, replaceErr := h.replace(inventory)
+	current, assigned, err := h.assign(current)
+	if err = errors.Join(replaceErr, err); apierrors.IsConflict(err) {
 		// Somebody wrote in between: not worth a word, the change itself brings us back.
 		return inventory, err
 	}
 	desired := current.DeepCopy()
-	turned := computeStatus(desired, assigned, err)
+	turned := computeStatus(desired, outcome{assignment: assigned, replacement: replaced, now: h.now()}, err)
 	written, writeErr := status.Write(h.inventories, current, desired)
 	if writeErr == nil {
 		h.emit(inventory, turned)
@@ -66,8 +67,11 @@ func (h *handler) assign(inventory *v1.MachineInventory) (*v1.MachineInventory, 
 func (h *handler) gather(inventory *v1.MachineInventory) (gathered, error) {
 	g := gathered{inventory: inventory}
 	var err error
-	if inventory.Spec.ClusterName != "" {
-		if g.cluster, err = h.indexes.Cluster(inventory.Namespace, inventory.Spec.ClusterName); err != nil {
+	if g.cluster, err = h.indexes.AssignedCluster(inventory); err != nil {
+		return g, err
+	}
+	if g.cluster == nil && inventory.Spec.ClusterName != "" {
+		if g.elsewhere, err = h.indexes.ClustersByName(inventory.Spec.ClusterName); err != nil {
 			return g, err
 		}
 	}

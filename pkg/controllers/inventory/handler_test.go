@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	provisioningv1 "github.com/rancher/rancher/pkg/apis/provisioning.cattle.io/v1"
 	"github.com/stretchr/testify/require"
@@ -35,6 +36,7 @@ func newWorld(t *testing.T, objects ...runtime.Object) world {
 		tokens:      api.ClusterTokens,
 		indexes:     index.Add(api.Clients()),
 		events:      recorder,
+		now:         func() time.Time { return time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC) },
 	}}
 }
 
@@ -312,15 +314,22 @@ func TestTriggers(t *testing.T) {
 	assigned := machine("site")
 	other := changed(machine("site"), func(m *v1.MachineInventory) { m.Name = "n" })
 	elsewhere := changed(machine("site"), func(m *v1.MachineInventory) { m.Namespace = "elsewhere" })
-	w := newWorld(t, assigned, other, elsewhere)
+	served := changed(machine("site"), func(m *v1.MachineInventory) { m.Namespace = "served" })
+	across := changed(machine("site"), func(m *v1.MachineInventory) { m.Namespace, m.Spec.ClusterNamespace = "across", "ns" })
+	replacing := changed(machine(""), func(m *v1.MachineInventory) { m.Name, m.Spec.Replaces = "new", "m" })
+	w := newWorld(t, assigned, other, elsewhere, served, across, replacing, changed(cluster("site", "c"), func(c *provisioningv1.Cluster) { c.Namespace = "served" }))
+	onCluster := []string{"across/m", "elsewhere/m", "ns/m", "ns/n"}
 	for _, c := range []struct {
 		why  string
 		do   func() error
 		want []string
 	}{
-		{"a Cluster came, or changed", func() error { _, err := w.onCluster("ns/site", cluster("site", "")); return err }, []string{"ns/m", "ns/n"}},
-		{"a Cluster went", func() error { _, err := w.onCluster("ns/site", nil); return err }, []string{"ns/m", "ns/n"}},
+		{"a Cluster came, or changed: its machines, and those that wait for one of its name", func() error { _, err := w.onCluster("ns/site", cluster("site", "")); return err }, onCluster},
+		{"a Cluster went", func() error { _, err := w.onCluster("ns/site", nil); return err }, onCluster},
 		{"a Cluster that nobody asked for", func() error { _, err := w.onCluster("ns/other", cluster("other", "")); return err }, nil},
+		{"a machine whose place another wants", func() error { _, err := w.onReplaced("ns/m", assigned); return err }, []string{"ns/new"}},
+		{"it went", func() error { _, err := w.onReplaced("ns/m", nil); return err }, []string{"ns/new"}},
+		{"a machine whose place nobody wants", func() error { _, err := w.onReplaced("ns/n", other); return err }, nil},
 		{"Rancher filled a token in", func() error { _, err := w.onToken("c-m-a/"+tokenName, tokenIn("c-m-a")); return err }, []string{"ns/m"}},
 		{"a token was deleted: its labels are gone, its name is not", func() error { _, err := w.onToken("c-m-a/"+tokenName, nil); return err }, []string{"ns/m"}},
 		{"another's token", func() error {

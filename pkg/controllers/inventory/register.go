@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"time"
 
 	provisioningv1 "github.com/rancher/rancher/pkg/apis/provisioning.cattle.io/v1"
 	"k8s.io/client-go/tools/record"
@@ -17,11 +18,15 @@ import (
 // handlerName is stored nowhere, but shows in logs and metrics: keep it.
 const handlerName = "inventory"
 
+// replacedHandlerName: see handlerName.
+const replacedHandlerName = "inventory-replaced"
+
 type handler struct {
 	inventories rancheroscontrollers.MachineInventoryController
 	tokens      managementcontrollers.ClusterRegistrationTokenController
 	indexes     *index.Indexes
 	events      record.EventRecorder
+	now         func() time.Time
 }
 
 // Register adds the controller's handlers to the clients.
@@ -31,23 +36,47 @@ func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes) {
 		tokens:      c.Management.ClusterRegistrationToken(),
 		indexes:     indexes,
 		events:      c.Events,
+		now:         time.Now,
 	}
 	h.inventories.OnChange(ctx, handlerName, h.onChange)
+	h.inventories.OnChange(ctx, replacedHandlerName, h.onReplaced)
 	c.Provisioning.Cluster().OnChange(ctx, handlerName, h.onCluster)
 	h.tokens.OnChange(ctx, handlerName, h.onToken)
 }
 
-// onCluster brings back the machines of a Cluster that appeared, changed or went.
+// onCluster brings back the machines of a Cluster that appeared, changed or went, and those that wait for one of its name
+// in another namespace: they are told where it is.
 func (h *handler) onCluster(key string, cluster *provisioningv1.Cluster) (*provisioningv1.Cluster, error) {
 	namespace, name := index.SplitKey(key)
-	machines, err := h.indexes.InventoriesByCluster(namespace, name)
+	machines, err := h.indexes.InventoriesByClusterName(name)
 	if err != nil {
 		return cluster, err
 	}
 	for _, machine := range machines {
+		if index.ClusterNamespace(machine) != namespace {
+			assigned, err := h.indexes.AssignedCluster(machine)
+			if err != nil {
+				return cluster, err
+			}
+			if assigned != nil {
+				continue
+			}
+		}
 		clients.Enqueue(h.inventories, machine.Namespace, machine.Name)
 	}
 	return cluster, nil
+}
+
+// onReplaced brings back the machines that want the place of one that appeared, changed or went.
+func (h *handler) onReplaced(key string, inventory *v1.MachineInventory) (*v1.MachineInventory, error) {
+	machines, err := h.indexes.InventoriesReplacing(index.SplitKey(key))
+	if err != nil {
+		return inventory, err
+	}
+	for _, machine := range machines {
+		clients.Enqueue(h.inventories, machine.Namespace, machine.Name)
+	}
+	return inventory, nil
 }
 
 // onToken brings back the machine that a token was made for: Rancher has filled it in, or somebody deleted it.

@@ -3,6 +3,7 @@ package inventory
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -12,8 +13,15 @@ import (
 	"github.com/rancher/rancheros-operator/pkg/status"
 )
 
-// computeStatus puts the decision into the status of inventory, a copy, and returns the conditions that turned.
-func computeStatus(inventory *v1.MachineInventory, decided assignment, err error) []metav1.Condition {
+// outcome is what the status tells.
+type outcome struct {
+	assignment
+	replacement replacement
+	now         time.Time
+}
+
+// computeStatus puts the outcome into the status of inventory, a copy, and returns the conditions that turned.
+func computeStatus(inventory *v1.MachineInventory, o outcome, err error) []metav1.Condition {
 	into := &inventory.Status
 	into.ObservedGeneration = inventory.Generation
 	into.TPMHash = index.TPMHash(inventory)
@@ -21,13 +29,16 @@ func computeStatus(inventory *v1.MachineInventory, decided assignment, err error
 	hadToken := into.ClusterRegistrationTokenName != ""
 	if err == nil {
 		into.ClusterRegistrationTokenNamespace, into.ClusterRegistrationTokenName = "", ""
-		if decided.token != nil {
-			into.ClusterRegistrationTokenNamespace = decided.token.Namespace
-			into.ClusterRegistrationTokenName = decided.token.Name
+		if o.token != nil {
+			into.ClusterRegistrationTokenNamespace = o.token.Namespace
+			into.ClusterRegistrationTokenName = o.token.Name
 		}
 	}
-	approval, assigned := approval(inventory), clusterAssigned(inventory, decided, hadToken, err)
-	return status.Set(&into.Conditions, inventory.Generation, assigned, approval, ready(approval, assigned))
+	recordReplacement(inventory, o)
+	approval, assigned := approval(inventory), clusterAssigned(inventory, o.assignment, hadToken, err)
+	conditions := []metav1.Condition{assigned, approval, ready(inventory, approval, assigned, o.replacement)}
+	conditions = append(conditions, replacementConditions(inventory, o.replacement)...)
+	return status.Set(&into.Conditions, inventory.Generation, conditions...)
 }
 
 // assurance is what the registration server found out, which its label says; a person who writes an inventory vouches
@@ -45,21 +56,31 @@ func assurance(inventory *v1.MachineInventory) string {
 }
 
 func approval(inventory *v1.MachineInventory) metav1.Condition {
-	if approved(inventory) {
+	switch {
+	case inventory.Spec.ReplacedBy != "":
+		return revoked(v1.ConditionApproved, metav1.ConditionFalse, inventory)
+	case index.Approved(inventory):
 		return status.True(v1.ConditionApproved, v1.ReasonApproved, "the machine may have its configuration and a cluster")
+	case inventory.Spec.Replaces != "":
+		return status.False(v1.ConditionApproved, v1.ReasonPendingApproval, fmt.Sprintf(
+			"the machine waits for approval to take the place of %s; compare status.tpmHash with what the machine shows, then set spec.approved to true, or clear spec.replaces",
+			inventory.Spec.Replaces))
 	}
 	return status.False(v1.ConditionApproved, v1.ReasonPendingApproval,
 		"the machine waits for approval; compare status.tpmHash with what the machine shows, then set spec.approved to true, or delete this")
 }
 
-// ready is as clusterAssigned, but a machine without a cluster lacks nothing, and one that is not approved everything.
-func ready(approval, assigned metav1.Condition) metav1.Condition {
-	if approval.Status != metav1.ConditionTrue {
+// ready is as clusterAssigned, but a machine without a cluster lacks nothing, and one that is not approved, or has yet to
+// take another's place, everything.
+func ready(inventory *v1.MachineInventory, approval, assigned metav1.Condition, replacement replacement) metav1.Condition {
+	idle := assigned.Reason == v1.ReasonNoCluster || assigned.Reason == v1.ReasonReleased
+	switch {
+	case approval.Status != metav1.ConditionTrue:
 		approval.Type = v1.ConditionReady
 		return approval
-	}
-	switch assigned.Reason {
-	case v1.ReasonNoCluster, v1.ReasonReleased:
+	case index.Replacing(inventory) && (idle || assigned.Reason == v1.ReasonReplacing):
+		return status.False(v1.ConditionReady, replacement.reason, replacement.message)
+	case idle:
 		return status.True(v1.ConditionReady, assigned.Reason, assigned.Message)
 	}
 	assigned.Type = v1.ConditionReady
@@ -68,20 +89,26 @@ func ready(approval, assigned metav1.Condition) metav1.Condition {
 
 func clusterAssigned(inventory *v1.MachineInventory, decided assignment, hadToken bool, err error) metav1.Condition {
 	const kind = v1.ConditionClusterAssigned
-	name, namespace := inventory.Spec.ClusterName, inventory.Namespace
+	name := inventory.Spec.ClusterName
 	var foreign *foreignTokenError
 	switch {
 	case errors.As(err, &foreign):
 		return status.False(kind, v1.ReasonForeignToken, fmt.Sprintf("%v; delete or rename it", foreign))
 	case err != nil:
 		return status.False(kind, v1.ReasonAPIError, fmt.Sprintf("%v; it is tried again", err))
+	case inventory.Spec.ReplacedBy != "":
+		return revoked(kind, metav1.ConditionFalse, inventory)
 	case name == "":
 		return unassigned(inventory, hadToken)
-	case !approved(inventory):
+	case !index.Approved(inventory):
 		return status.False(kind, v1.ReasonPendingApproval, fmt.Sprintf("the machine gets no token for Cluster %s before it is approved", name))
+	case index.Replacing(inventory):
+		return status.False(kind, v1.ReasonReplacing, fmt.Sprintf(
+			"the machine gets no token for Cluster %s before it has taken the place of %s; the condition Replacement says what it waits for", name, inventory.Spec.Replaces))
 	case decided.cluster == nil:
-		return status.False(kind, v1.ReasonWaitingForCluster, fmt.Sprintf(
-			"there is no Cluster %s in namespace %s yet; the machine joins when it appears", name, namespace))
+		return status.False(kind, v1.ReasonWaitingForCluster, waitingForCluster(inventory, decided.elsewhere))
+	case !index.Allows(decided.cluster, inventory.Namespace):
+		return status.False(kind, v1.ReasonClusterNotAllowed, notAllowed(inventory))
 	case decided.cluster.DeletionTimestamp != nil:
 		return status.False(kind, v1.ReasonClusterDeleting, fmt.Sprintf(
 			"Cluster %s is being deleted; assign another one, or wait until it is made again", name))

@@ -66,7 +66,7 @@ func TestClusterAssigned(t *testing.T) {
 			require.NotContains(t, got.Message, "secret-token")
 			require.Equal(t, c.reason == v1.ReasonTokenReady, got.Status == metav1.ConditionTrue, "True is said of a token alone")
 
-			summary := ready(approval(c.machine), got)
+			summary := ready(c.machine, approval(c.machine), got, replacement{})
 			require.Equal(t, v1.ConditionReady, summary.Type)
 			require.Equal(t, []string{got.Reason, got.Message}, []string{summary.Reason, summary.Message})
 			good := c.reason == v1.ReasonTokenReady || c.reason == v1.ReasonNoCluster || c.reason == v1.ReasonReleased
@@ -79,28 +79,28 @@ func TestComputeStatus(t *testing.T) {
 	hash := strings.Repeat("ab", 32)
 	m := changed(machine("site"), func(m *v1.MachineInventory) { m.Spec.TPMHash = hash })
 	decided := assignment{gathered: gathered{inventory: m, cluster: cluster("site", "c-m-a")}, token: tokenIn("c-m-a")}
-	require.Len(t, computeStatus(m, decided, nil), 3)
+	require.Len(t, computeStatus(m, outcome{assignment: decided}, nil), 3)
 	require.Equal(t, int64(2), m.Status.ObservedGeneration)
 	require.Equal(t, hash, m.Status.TPMHash, "under whichever name it was given")
 	require.Equal(t, "c-m-a", m.Status.ClusterRegistrationTokenNamespace)
 	require.Equal(t, decided.token.Name, m.Status.ClusterRegistrationTokenName)
-	require.Empty(t, computeStatus(m, decided, nil), "nothing turns twice")
+	require.Empty(t, computeStatus(m, outcome{assignment: decided}, nil), "nothing turns twice")
 
-	computeStatus(m, assignment{}, errors.New("no etcd"))
+	computeStatus(m, outcome{}, errors.New("no etcd"))
 	require.Equal(t, "c-m-a", m.Status.ClusterRegistrationTokenNamespace, "a failure does not make a token go")
 
 	m.Spec.ClusterName = ""
 	released := assignment{gathered: gathered{inventory: m}, remove: []*managementv3.ClusterRegistrationToken{tokenIn("c-m-a")}}
-	computeStatus(m, released, nil)
+	computeStatus(m, outcome{assignment: released}, nil)
 	require.Empty(t, m.Status.ClusterRegistrationTokenName)
 	require.Equal(t, v1.ReasonReleased, m.Status.Conditions[0].Reason)
-	require.Empty(t, computeStatus(m, assignment{gathered: gathered{inventory: m}}, nil), "and stays released when the token is gone")
+	require.Empty(t, computeStatus(m, outcome{assignment: assignment{gathered: gathered{inventory: m}}}, nil), "and stays released when the token is gone")
 
 	m.Spec.ClusterName = "other"
-	computeStatus(m, assignment{gathered: gathered{inventory: m}}, nil)
+	computeStatus(m, outcome{assignment: assignment{gathered: gathered{inventory: m}}}, nil)
 	require.Equal(t, v1.ReasonWaitingForCluster, m.Status.Conditions[0].Reason)
 	m.Spec.ClusterName = ""
-	computeStatus(m, assignment{gathered: gathered{inventory: m}}, nil)
+	computeStatus(m, outcome{assignment: assignment{gathered: gathered{inventory: m}}}, nil)
 	require.Equal(t, v1.ReasonNoCluster, m.Status.Conditions[0].Reason, "what never had a token was not released")
 }
 
@@ -109,6 +109,8 @@ func TestSeverity(t *testing.T) {
 		v1.ReasonWaitingForCluster: corev1.EventTypeNormal, v1.ReasonWaitingForManagementCluster: corev1.EventTypeNormal, v1.ReasonWaitingForToken: corev1.EventTypeNormal,
 		v1.ReasonTokenReady: corev1.EventTypeNormal, v1.ReasonReleased: corev1.EventTypeNormal,
 		v1.ReasonForeignToken: corev1.EventTypeWarning, v1.ReasonAPIError: corev1.EventTypeWarning, v1.ReasonRoleMissing: corev1.EventTypeWarning, v1.ReasonClusterDeleting: corev1.EventTypeWarning,
+		v1.ReasonClusterNotAllowed: corev1.EventTypeWarning, v1.ReasonReplacementRefused: corev1.EventTypeWarning, v1.ReasonReplacedMissing: corev1.EventTypeWarning,
+		v1.ReasonReplaced: corev1.EventTypeNormal, v1.ReasonRevoked: corev1.EventTypeNormal,
 	} {
 		require.Equal(t, want, severity(reason), reason)
 	}
@@ -122,7 +124,7 @@ func TestApproval(t *testing.T) {
 	decided := decide(g)
 	require.Nil(t, decided.create)
 	require.Len(t, decided.remove, 1, "what was given before is taken back")
-	computeStatus(m, decided, nil)
+	computeStatus(m, outcome{assignment: decided}, nil)
 	for _, condition := range m.Status.Conditions {
 		require.Equal(t, v1.ReasonPendingApproval, condition.Reason, condition.Type)
 		require.Equal(t, metav1.ConditionFalse, condition.Status)

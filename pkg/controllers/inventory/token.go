@@ -17,6 +17,8 @@ type gathered struct {
 	inventory *v1.MachineInventory
 	// cluster is the Cluster that the inventory names; nil while there is none.
 	cluster *provisioningv1.Cluster
+	// elsewhere are the Clusters of that name in other namespaces, when the one that is named does not exist.
+	elsewhere []*provisioningv1.Cluster
 	// tokens are all that were made for this machine, in whatever cluster.
 	tokens []*managementv3.ClusterRegistrationToken
 }
@@ -49,9 +51,14 @@ func decide(g gathered) assignment {
 	return decided
 }
 
-// wantedToken is nil when no cluster is assigned, or it has nowhere to put a token yet.
+// wantedToken is nil when no cluster is assigned, it does not allow the machine, or it has nowhere to put a token yet.
 func wantedToken(g gathered) *managementv3.ClusterRegistrationToken {
-	if !approved(g.inventory) || g.cluster == nil || g.cluster.DeletionTimestamp != nil || g.cluster.Status.ClusterName == "" {
+	switch {
+	case !index.Approved(g.inventory), index.Replacing(g.inventory):
+		return nil
+	case g.cluster == nil, g.cluster.DeletionTimestamp != nil, g.cluster.Status.ClusterName == "":
+		return nil
+	case !index.Allows(g.cluster, g.inventory.Namespace):
 		return nil
 	}
 	managementCluster := g.cluster.Status.ClusterName
@@ -66,11 +73,6 @@ func wantedToken(g gathered) *managementv3.ClusterRegistrationToken {
 		},
 		Spec: rancherv3.ClusterRegistrationTokenSpec{ClusterName: managementCluster},
 	}
-}
-
-// approved is so unless somebody has to look at the machine first.
-func approved(inventory *v1.MachineInventory) bool {
-	return inventory.Spec.Approved == nil || *inventory.Spec.Approved
 }
 
 // ours tells whether token is one that we made for the same machine and cluster as wanted.

@@ -92,14 +92,14 @@ func (h *handler) tokenSecret(registration *v1.MachineRegistration) (*corev1.Sec
 	return h.rotate(registration, secret)
 }
 
-// count leaves out machines that are being deleted.
+// count leaves out machines that are being deleted. Those that were replaced wait for nobody's approval.
 func count(machines []*v1.MachineInventory) (all, pending int) {
 	for _, machine := range machines {
 		if machine.DeletionTimestamp != nil {
 			continue
 		}
 		all++
-		if machine.Spec.Approved != nil && !*machine.Spec.Approved {
+		if machine.Spec.ReplacedBy == "" && !index.Approved(machine) {
 			pending++
 		}
 	}

@@ -126,6 +126,8 @@ func explainRefusal(refusal *protocol.Error, server string) *Failure {
 		f.Hint = "this TPM has no certificate of its maker: list its TPM hash (`rancheros-register tpm-hash`) in the machineregistration instead"
 	case protocol.CodeForbidden:
 		f.Hint = "the registration does not admit this machine: list its TPM hash (`rancheros-register tpm-hash`), or look at the machineinventory"
+	case protocol.CodeRevoked:
+		f.Hint = "another machine has taken this one's place: delete its old machineinventory to use this hardware as a new machine"
 	case protocol.CodePending:
 		f.Hint = "somebody must approve this machine: set spec.approved on its machineinventory"
 	case protocol.CodeNotAssigned:

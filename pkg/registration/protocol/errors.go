@@ -21,8 +21,10 @@ const (
 	CodeAttestationFailed Code = "attestation-failed"
 	// CodeCertificateRequired is a machine without an endorsement certificate where one is demanded.
 	CodeCertificateRequired Code = "certificate-required"
-	// CodeForbidden is a proven machine that may not do this here (not listed, identity belongs elsewhere, revoked).
+	// CodeForbidden is a proven machine that may not do this here (not listed, identity belongs elsewhere).
 	CodeForbidden Code = "forbidden"
+	// CodeRevoked is a proven machine whose identity is revoked: another has taken its place.
+	CodeRevoked Code = "revoked"
 	// CodePaused, CodeExpired and CodeFull are registrations that take no new machines.
 	CodePaused  Code = "paused"
 	CodeExpired Code = "expired"
@@ -54,7 +56,7 @@ func (c Code) Status() int {
 		return http.StatusBadRequest
 	case CodeUnauthorized, CodeAttestationFailed, CodeCertificateRequired:
 		return http.StatusUnauthorized
-	case CodeForbidden, CodePaused, CodeFull:
+	case CodeForbidden, CodeRevoked, CodePaused, CodeFull:
 		return http.StatusForbidden
 	case CodeNotFound, CodeExpired:
 		return http.StatusNotFound

@@ -202,7 +202,7 @@ func TestErrors(t *testing.T) {
 
 func TestHTTPErrors(t *testing.T) {
 	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
-	for _, code := range []Code{CodeBadRequest, CodeUnauthorized, CodeAttestationFailed, CodeCertificateRequired, CodeForbidden, CodePaused, CodeExpired,
+	for _, code := range []Code{CodeBadRequest, CodeUnauthorized, CodeAttestationFailed, CodeCertificateRequired, CodeForbidden, CodeRevoked, CodePaused, CodeExpired,
 		CodeFull, CodePending, CodeNotAssigned, CodeNotFound, CodeInProgress, CodeTooLarge, CodeUnsupported, CodeRateLimited, CodeUnavailable, CodeInternal} {
 		sent := &Error{Code: code, Message: "what happened", Hint: "what to do", RetryAfter: 3 * time.Second, Reason: "SECRET"}
 		recorder := httptest.NewRecorder()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/registration/attestation"
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 )
@@ -102,8 +103,20 @@ func attested(inventory *v1.MachineInventory) bool {
 	return inventory.Labels[v1.LabelRegistration] != ""
 }
 
-func isApproved(inventory *v1.MachineInventory) bool {
-	return inventory.Spec.Approved == nil || *inventory.Spec.Approved
+// mayHave refuses machines that get nothing, or nothing yet: those that another has replaced, those that a person has to
+// approve, and those that have yet to take another's place.
+func mayHave(inventory *v1.MachineInventory) error {
+	switch {
+	case inventory.Spec.ReplacedBy != "":
+		return &protocol.Error{Code: protocol.CodeRevoked, Message: "this machine has been replaced, and its identity is revoked",
+			Hint: fmt.Sprintf("to use this hardware again as a new machine, an administrator must delete MachineInventory %s", inventory.Name)}
+	case !index.Approved(inventory):
+		return pending(inventory)
+	case index.Replacing(inventory):
+		return &protocol.Error{Code: protocol.CodePending, RetryAfter: assignmentRetry, Message: "this machine has yet to take another's place",
+			Hint: fmt.Sprintf("if it stays so, `kubectl describe machineinventory %s` says what must be corrected", inventory.Name)}
+	}
+	return nil
 }
 
 func pending(inventory *v1.MachineInventory) error {

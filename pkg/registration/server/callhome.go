@@ -17,8 +17,8 @@ func (s *Server) callHome(ctx context.Context, who caller) (*protocol.Assignment
 		return nil, err
 	}
 	s.recordFacts(ctx, inventory, who)
-	if !isApproved(inventory) {
-		return nil, pending(inventory)
+	if err := mayHave(inventory); err != nil {
+		return nil, err
 	}
 	token, err := s.Indexes.ClusterTokenOf(inventory)
 	if err != nil {

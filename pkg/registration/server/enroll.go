@@ -27,6 +27,10 @@ func (s *Server) enroll(registration *v1.MachineRegistration, demands trust, ide
 	if err != nil {
 		return nil, err
 	}
+	if inventory != nil && inventory.Spec.ReplacedBy != "" {
+		// Said before anything that could be corrected in the registration: none of it would let the machine in.
+		return nil, mayHave(inventory)
+	}
 	assurance, err := admit(applicant{registration: registration, trust: demands, identity: identity, known: inventory, now: time.Now()})
 	if err != nil {
 		return nil, err
@@ -36,10 +40,7 @@ func (s *Server) enroll(registration *v1.MachineRegistration, demands trust, ide
 			return nil, err
 		}
 	}
-	if !isApproved(inventory) {
-		return nil, pending(inventory)
-	}
-	return inventory, nil
+	return inventory, mayHave(inventory)
 }
 
 // settle makes the inventory of a new machine, or makes one that was written beforehand the machine's own; once at a
@@ -143,8 +144,8 @@ func (s *Server) create(registration *v1.MachineRegistration, hash, assurance st
 // tellRegistered is the audit of a decision: one line in the log, and one event on the registration.
 func (s *Server) tellRegistered(registration *v1.MachineRegistration, inventory *v1.MachineInventory, assurance string) {
 	logrus.WithFields(logrus.Fields{"machine": inventory.Namespace + "/" + inventory.Name, "registration": registration.Name,
-		"tpm": index.TPMHash(inventory), "assurance": assurance, "approved": isApproved(inventory)}).Info("registered machine")
-	if isApproved(inventory) {
+		"tpm": index.TPMHash(inventory), "assurance": assurance, "approved": index.Approved(inventory)}).Info("registered machine")
+	if index.Approved(inventory) {
 		s.Events.Eventf(registration, corev1.EventTypeNormal, "MachineRegistered", "machine %s registered (%s)", inventory.Name, assurance)
 		return
 	}

@@ -95,8 +95,8 @@ func (s *Server) assignment(inventory *v1.MachineInventory) ([]byte, error) {
 	if inventory.DeletionTimestamp != nil {
 		return nil, notAssigned("this machine's inventory is being deleted")
 	}
-	if !isApproved(inventory) {
-		return nil, pending(inventory)
+	if err := mayHave(inventory); err != nil {
+		return nil, err
 	}
 	if inventory.Spec.ClusterName == "" {
 		return nil, notAssigned("this machine is not assigned to a cluster")

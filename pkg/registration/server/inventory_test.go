@@ -141,6 +141,18 @@ func TestAssignmentsNotYet(t *testing.T) {
 		{"no role", func(_ world, m *v1.MachineInventory) { m.Spec.Config.Role = "" }, "this machine has no role in its cluster"},
 		{"no such cluster yet", func(w world, _ *v1.MachineInventory) { w.Clusters.Remove("ns", "site") }, "this machine's cluster is not ready to take it"},
 		{"no token yet", func(w world, _ *v1.MachineInventory) { w.ClusterTokens.Remove("c-m-1", w.ClusterTokens.All()[0].Name) }, "this machine's cluster is not ready to take it"},
+		{"its cluster is in another namespace, and does not allow it: the token that is still there is not given", func(w world, m *v1.MachineInventory) {
+			elsewhere := w.Clusters.All()[0]
+			elsewhere.Namespace = "team"
+			w.Put(elsewhere)
+			m.Spec.ClusterNamespace = "team"
+		}, "this machine's cluster is not ready to take it"},
+		{"its cluster did allow it, and does not any more", func(w world, m *v1.MachineInventory) {
+			elsewhere := w.Clusters.All()[0]
+			elsewhere.Namespace, elsewhere.Annotations = "team", map[string]string{v1.AnnotationAllowedNamespaces: "other"}
+			w.Put(elsewhere)
+			m.Spec.ClusterNamespace = "team"
+		}, "this machine's cluster is not ready to take it"},
 		{"a status that names a token proves nothing (B27)", func(w world, m *v1.MachineInventory) {
 			m.Spec.ClusterName = "other"
 			m.Status.ClusterRegistrationTokenNamespace, m.Status.ClusterRegistrationTokenName = "c-m-1", w.ClusterTokens.All()[0].Name

@@ -23,6 +23,8 @@ import (
 // +kubebuilder:printcolumn:name="TPM",type=string,priority=1,JSONPath=`.status.tpmHash`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must be at most 63 characters: it becomes a hostname and a label value"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec) || !has(self.spec.replaces) || self.spec.replaces != self.metadata.name",message="spec.replaces must name another MachineInventory: a machine cannot take its own place",fieldPath=".spec.replaces"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.replaced) || (has(self.spec) && has(self.spec.replaces) && self.spec.replaces == oldSelf.status.replaced.name)",message="spec.replaces cannot be changed once the machine has taken the other's place: it is the record of that",fieldPath=".spec.replaces"
 
 // MachineInventory is one machine: who it is, and the cluster that it belongs to. Registering machines make their own;
 // it may also be written beforehand, with the TPM hash that `rancheros-register tpm-hash` prints on the machine.
@@ -42,6 +44,7 @@ type MachineInventory struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.tpm) || !has(self.tpmHash) || self.tpm == self.tpmHash",message="tpm and tpmHash mean the same: give one of them, or the same value in both",fieldPath=".tpmHash"
 // +kubebuilder:validation:XValidation:rule="(has(oldSelf.tpm) || has(oldSelf.tpmHash)) ? ((has(self.tpm) || has(self.tpmHash)) && (has(self.tpm) ? self.tpm : self.tpmHash) == (has(oldSelf.tpm) ? oldSelf.tpm : oldSelf.tpmHash)) : true",message="tpm cannot be changed or removed once set: it is the machine's identity. Delete this MachineInventory and make another for other hardware",fieldPath=".tpm"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.replacedBy) || oldSelf.replacedBy.size() == 0 || (has(self.replacedBy) && self.replacedBy == oldSelf.replacedBy)",message="replacedBy cannot be changed or removed: this machine's identity is revoked for good. Delete this MachineInventory to let the hardware register as a new machine",fieldPath=".replacedBy"
 type MachineInventorySpec struct {
 	// The provisioning.cattle.io Cluster to join. It may not exist yet: the machine joins when it appears. Clear it to
 	// release the machine.
@@ -49,6 +52,13 @@ type MachineInventorySpec struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule=`self == '' || self.matches(r'^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')`,message="clusterName must be the name of a Cluster: lower-case letters, digits and '-'"
 	ClusterName string `json:"clusterName,omitempty"`
+
+	// The namespace of that Cluster. Default: this inventory's own. In any other namespace the Cluster must carry the
+	// annotation rancheros.cattle.io/allowed-namespaces with this inventory's namespace in its comma-separated list.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule=`self == '' || self.matches(r'^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')`,message="clusterNamespace must be the name of a namespace: lower-case letters, digits and '-'"
+	ClusterNamespace string `json:"clusterNamespace,omitempty"`
 
 	// The machine's TPM: SHA-256, in 64 lower-case hex digits, of the DER (PKIX) of its endorsement public key.
 	// `rancheros-register tpm-hash` prints it on the machine. Cannot be changed once set.
@@ -90,6 +100,20 @@ type MachineInventorySpec struct {
 	// +optional
 	// +nullable
 	Approved *bool `json:"approved,omitempty"`
+
+	// The MachineInventory of this namespace whose place this machine takes, because its hardware is new. Once approved is
+	// explicitly true, the other's labels, node name, config and cluster move to this machine, and the other's identity is
+	// revoked for good. Until then this machine gets nothing.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule=`self == '' || self.matches(r'^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')`,message="replaces must be the name of a MachineInventory in this namespace"
+	Replaces string `json:"replaces,omitempty"`
+
+	// The machine that has taken this one's place. Set by the operator, and never taken back: a machine with it is
+	// refused whatever it asks for.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	ReplacedBy string `json:"replacedBy,omitempty"`
 }
 
 // MachineConfig is what a machine is told when it joins. Keys that are not documented here are kept and passed on.
@@ -210,6 +234,26 @@ type MachineInventoryStatus struct {
 	// The namespace of that token: the management cluster's.
 	// +optional
 	ClusterRegistrationTokenNamespace string `json:"clusterRegistrationTokenNamespace,omitempty"`
+
+	// The machine whose place this one has taken.
+	// +optional
+	Replaced *MachineReplacement `json:"replaced,omitempty"`
+
+	// The machine that has taken this one's place.
+	// +optional
+	ReplacedBy *MachineReplacement `json:"replacedBy,omitempty"`
+}
+
+// MachineReplacement records that one machine has taken another's place.
+type MachineReplacement struct {
+	// The other machine's MachineInventory.
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+	// The other machine's TPM hash, as far as it had one.
+	// +optional
+	TPMHash string `json:"tpmHash,omitempty"`
+	// When it was recorded.
+	Time metav1.Time `json:"time"`
 }
 
 // Conditions and reasons of a MachineInventory.
@@ -220,6 +264,12 @@ const (
 	// ConditionClusterAssigned tells whether the machine can join the cluster that clusterName names. Where it is not True,
 	// read its message: it says what the machine waits for.
 	ConditionClusterAssigned = "ClusterAssigned"
+	// ConditionReplacement tells whether the machine has taken the place of the one that spec.replaces names. Where it is not
+	// True, read its message: it says what to correct or what it waits for.
+	ConditionReplacement = "Replacement"
+	// ConditionRevoked is True for a machine whose place another has taken: it is refused. Delete it when its record is not
+	// needed any more.
+	ConditionRevoked = "Revoked"
 
 	// ReasonApproved: the machine is approved, by its registration or by a person; nothing to do.
 	ReasonApproved = "Approved"
@@ -237,6 +287,9 @@ const (
 	// ReasonWaitingForManagementCluster: the Cluster exists, and Rancher has not given it a management cluster yet. Wait;
 	// when it stays so, look at the Cluster's own conditions.
 	ReasonWaitingForManagementCluster = "WaitingForManagementCluster"
+	// ReasonClusterNotAllowed: the Cluster is in another namespace and does not allow machines of this one. Assign a Cluster of
+	// this namespace, or have the other's owner add this namespace to its annotation rancheros.cattle.io/allowed-namespaces.
+	ReasonClusterNotAllowed = "ClusterNotAllowed"
 	// ReasonClusterDeleting: the Cluster is being deleted. Assign another one.
 	ReasonClusterDeleting = "ClusterDeleting"
 	// ReasonWaitingForToken: the ClusterRegistrationToken was made and Rancher has not filled it in yet. Wait; when it
@@ -249,4 +302,15 @@ const (
 	// ReasonForeignToken: a ClusterRegistrationToken of the name that this machine's would have exists and is not the
 	// operator's. Delete or rename it.
 	ReasonForeignToken = "ForeignToken"
+	// ReasonReplaced: the machine has taken the other's place. Remove the other's node from the cluster if it is still there.
+	ReasonReplaced = "Replaced"
+	// ReasonReplacedMissing: spec.replaces names no MachineInventory of this namespace. Correct it, or clear it.
+	ReasonReplacedMissing = "ReplacedMissing"
+	// ReasonReplacementRefused: the machine cannot take the other's place. Correct what the message names.
+	ReasonReplacementRefused = "ReplacementRefused"
+	// ReasonReplacing: the machine is about to take the other's place. Wait; it takes a moment.
+	ReasonReplacing = "Replacing"
+	// ReasonRevoked: another machine has taken this one's place. Delete this inventory to let the hardware register as a new
+	// machine.
+	ReasonRevoked = "Revoked"
 )

@@ -21,6 +21,8 @@ const (
 
 	// AnnotationApplied holds the digest of what we last wrote to an object of another's kind.
 	AnnotationApplied = "rancheros.cattle.io/applied"
+	// AnnotationReplaced names, on a MachineInventory, the one whose place it has taken; written together with what was taken.
+	AnnotationReplaced = "rancheros.cattle.io/replaced"
 
 	// FinalizerClusterToken holds back a MachineInventory until its ClusterRegistrationToken is gone.
 	FinalizerClusterToken = "rancheros.cattle.io/cluster-token"
@@ -49,6 +51,9 @@ const (
 	AnnotationRotateToken = "rancheros.cattle.io/rotate-token"
 	// AnnotationRotateTokenGrace is how long the old token still works, as a Go duration; absent, not at all.
 	AnnotationRotateTokenGrace = "rancheros.cattle.io/rotate-token-grace"
+	// AnnotationAllowedNamespaces, on a provisioning Cluster, lists the namespaces whose machines may join it beside those of
+	// its own: names, separated by commas. There is no wildcard.
+	AnnotationAllowedNamespaces = "rancheros.cattle.io/allowed-namespaces"
 )
 
 // How an identity was established: values of LabelAssurance and status.assurance.

@@ -1,0 +1,105 @@
+package clients
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rancher/lasso/pkg/controller"
+	"github.com/sirupsen/logrus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	fleetv1 "github.com/rancher/rancheros-operator/pkg/generated/controllers/fleet.cattle.io/v1alpha1"
+	managementv3 "github.com/rancher/rancheros-operator/pkg/generated/controllers/management.cattle.io/v3"
+	provisioningv1 "github.com/rancher/rancheros-operator/pkg/generated/controllers/provisioning.cattle.io/v1"
+)
+
+// askEvery is how often the API server is asked whether it knows a kind whose cache does not fill.
+const askEvery = 2 * time.Second
+
+// foreign are the kinds of one group of somebody else's. They may not be installed yet, or not any more: the operator must
+// start all the same, if only to let go of what a finalizer of ours holds. A cache of a kind that does not exist never
+// fills. That it is empty is known from the API server's answer and from nothing else.
+type foreign struct {
+	group   string
+	factory controller.SharedControllerFactory
+	// kinds ask for one object each.
+	kinds []func() error
+	// absent is set before handlers are started.
+	absent bool
+}
+
+// addForeign gives each group of others a factory of its own, so that one that is not there holds up no other.
+func (c *Clients) addForeign() {
+	one := metav1.ListOptions{Limit: 1}
+	management := &foreign{group: "management.cattle.io", factory: c.newFactory(nil)}
+	c.Management = managementv3.New(management.factory)
+	management.kinds = []func() error{
+		func() error { _, err := c.Management.Setting().List(one); return err },
+		func() error { _, err := c.Management.ClusterRegistrationToken().List("", one); return err },
+	}
+	provisioning := &foreign{group: "provisioning.cattle.io", factory: c.newFactory(nil)}
+	c.Provisioning = provisioningv1.New(provisioning.factory)
+	provisioning.kinds = []func() error{
+		func() error { _, err := c.Provisioning.Cluster().List("", one); return err },
+	}
+	fleet := &foreign{group: "fleet.cattle.io", factory: c.newFactory(nil)}
+	c.Fleet = fleetv1.New(fleet.factory)
+	fleet.kinds = []func() error{
+		func() error { _, err := c.Fleet.Bundle().List("", one); return err },
+	}
+	c.foreign = []*foreign{management, provisioning, fleet}
+}
+
+// fill returns when the caches are filled, the API server says that there is nothing to fill them with, or ctx ends.
+func (f *foreign) fill(ctx context.Context) error {
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- filled(waiting, f.factory) }()
+	ticker := time.NewTicker(askEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-ticker.C:
+			if f.absent = f.isAbsent(); f.absent {
+				logrus.Warnf("the API server does not know the kinds of %s: going on without them until it does", f.group)
+				return nil
+			}
+		}
+	}
+}
+
+// isAbsent is so when the API server says that there is no such kind; that it cannot be asked is no answer.
+func (f *foreign) isAbsent() bool {
+	for _, ask := range f.kinds {
+		if apierrors.IsNotFound(ask()) {
+			return true
+		}
+	}
+	return false
+}
+
+// startHandlers starts those of kinds that are absent when they appear: the caches go on asking.
+func (f *foreign) startHandlers(ctx context.Context, workers int) error {
+	start := func() error {
+		if err := f.factory.Start(ctx, workers); err != nil {
+			return fmt.Errorf("starting handlers of %s: %w", f.group, err)
+		}
+		return nil
+	}
+	if !f.absent {
+		return start()
+	}
+	go func() {
+		if err := start(); err != nil {
+			logrus.Error(err)
+			return
+		}
+		logrus.Infof("the kinds of %s have appeared", f.group)
+	}()
+	return nil
+}
