@@ -16,12 +16,20 @@ const (
 	LabelMachineNamespace = "rancheros.cattle.io/machine-namespace"
 	// LabelMachine: see LabelMachineNamespace.
 	LabelMachine = "rancheros.cattle.io/machine"
+	// LabelClaim names, on a MachineInventory, the MachineClaim of the same namespace that has taken it.
+	LabelClaim = "rancheros.cattle.io/claim"
 	// LabelImage names, on a Bundle and on what it brings, the ManagedOSImage that it comes from.
 	LabelImage = "rancheros.cattle.io/managed-os-image"
 
 	// AnnotationApplied holds the digest of what we last wrote to an object of another's kind.
 	AnnotationApplied = "rancheros.cattle.io/applied"
 
+	// AnnotationClaimed holds, on a MachineInventory, what its MachineClaim has put into the spec, so that the claim takes off
+	// just that when it releases the machine.
+	AnnotationClaimed = "rancheros.cattle.io/claimed"
+
+	// FinalizerClaimedMachines holds back a MachineClaim until its machines are released.
+	FinalizerClaimedMachines = "rancheros.cattle.io/claimed-machines"
 	// FinalizerClusterToken holds back a MachineInventory until its ClusterRegistrationToken is gone.
 	FinalizerClusterToken = "rancheros.cattle.io/cluster-token"
 
