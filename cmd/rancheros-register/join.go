@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +26,8 @@ const (
 )
 
 const joinHelp = `Asks Rancher until this machine is assigned to a cluster, then runs Rancher's own install script with the role, labels,
-taints and addresses of the machine's inventory. Server and token are those of the configuration that register has written
+taints and addresses of the machine's inventory. Every other key of the inventory's config is written as a cloud-config that
+the OS applies on its next boot. Server and token are those of the configuration that register has written
 (rancherd.server, rancherd.token); tpm:// stands for a proof by the TPM.
 
 A machine that has joined does nothing when asked again, unless --again is given.`
@@ -61,16 +64,19 @@ type joining struct {
 }
 
 func join(c *cli.Context, out *console) error {
+	if !c.Bool(flagDryRun) && filepath.Clean(c.String(flagRoot)) != "/" {
+		return usage("--root needs --dry-run: the install script changes the machine that it runs on")
+	}
+	return joinAt(c, out)
+}
+
+// joinAt joins the machine at whatever root.
+func joinAt(c *cli.Context, out *console) error {
 	j := &joining{cli: c, out: out, store: client.Store{Root: c.String(flagRoot)}}
-	state, stateErr := j.store.LoadState()
-	if !c.Bool(flagDryRun) {
-		if filepath.Clean(c.String(flagRoot)) != "/" {
-			return usage("--root needs --dry-run: the install script changes the machine that it runs on")
-		}
-		if stateErr == nil && !state.JoinedAt.IsZero() && !c.Bool(flagAgain) {
-			out.result("This machine has joined its cluster on %s.", state.JoinedAt.Format(time.DateTime))
-			return nil
-		}
+	state, err := j.store.LoadState()
+	if err == nil && !state.JoinedAt.IsZero() && !c.Bool(flagAgain) && !c.Bool(flagDryRun) {
+		out.result("This machine has joined its cluster on %s.", state.JoinedAt.Format(time.DateTime))
+		return nil
 	}
 	if err := j.gather(state); err != nil {
 		return err
@@ -80,7 +86,6 @@ func join(c *cli.Context, out *console) error {
 		answer, err = j.ask(ctx)
 		return err
 	}
-	err := error(nil)
 	if c.Bool(flagOnce) {
 		err = ask(c.Context)
 	} else {
@@ -89,10 +94,11 @@ func join(c *cli.Context, out *console) error {
 	if err != nil {
 		return err
 	}
-	if err := j.install(c.Context, answer); err != nil || c.Bool(flagDryRun) || stateErr != nil {
+	if err := j.install(c.Context, answer); err != nil || c.Bool(flagDryRun) {
 		return err
 	}
-	state.JoinedAt = time.Now().UTC()
+	// A machine that shares a secret has not registered, and remembers all the same that it has joined.
+	state.Server, state.JoinedAt = serverOf(j.endpoint.URL), time.Now().UTC()
 	return j.store.SaveState(state)
 }
 
@@ -158,7 +164,7 @@ func (j *joining) ask(ctx context.Context) (*protocol.InventoryAnswer, error) {
 	if j.role != "" && j.token != client.TPMToken {
 		return &protocol.InventoryAnswer{Role: j.role, Token: j.token}, nil
 	}
-	request := client.InventoryRequest{Endpoint: *endpoint, Token: j.token, Facts: readFacts(j.cli, j.out)}
+	request := client.InventoryRequest{Endpoint: *endpoint, Token: j.token, Facts: readFacts(j.cli, j.out), Role: j.role}
 	if j.token == client.TPMToken {
 		prover, err := openTPM(j.cli, j.out)
 		if err != nil {
@@ -168,12 +174,7 @@ func (j *joining) ask(ctx context.Context) (*protocol.InventoryAnswer, error) {
 		request.Prover = prover
 	}
 	j.out.progress("Asking %s for this machine's cluster.", hostOf(endpoint.URL))
-	answer, err := client.Inventory(ctx, request)
-	if err != nil {
-		return nil, err
-	}
-	answer.Role = first(j.role, answer.Role)
-	return answer, nil
+	return client.Inventory(ctx, request)
 }
 
 // install runs Rancher's script, or prints how it would.
@@ -186,6 +187,10 @@ func (j *joining) install(ctx context.Context, answer *protocol.InventoryAnswer)
 	if err != nil {
 		return err
 	}
+	environment, err := client.InstallEnvironment(os.Environ(), answer)
+	if err != nil {
+		return err
+	}
 	j.out.progress("This machine's cluster is ready for it (role %s).", answer.Role)
 	if len(j.endpoint.CA) > 0 && j.cli.String(flagCAFile) == "" {
 		// It may have been learnt just now, and the printed command names it.
@@ -194,24 +199,40 @@ func (j *joining) install(ctx context.Context, answer *protocol.InventoryAnswer)
 		}
 	}
 	if j.cli.Bool(flagDryRun) {
-		j.out.result("%s", j.command(arguments))
+		if keys := keysOf(answer.Extra); keys != "" {
+			j.out.progress("Its cloud-config (%s) would be written to %s.", keys, filepath.Join(j.store.Root, client.InventoryFile))
+		}
+		j.out.result("%s", j.command(arguments, answer.Token))
 		return nil
 	}
 	script, err := client.InstallScript(ctx, j.endpoint)
 	if err != nil {
 		return err
 	}
-	j.out.progress("Running Rancher's install script.")
-	if err := j.runScript(ctx, script, arguments); err != nil {
-		return &client.Failure{Cause: client.CauseInstall, Message: fmt.Sprintf("Rancher's install script failed: %v", err),
-			Hint: "its own output above says why; after that, run join again", Err: err}
+	config, err := j.store.SaveInventory(answer.Extra)
+	if err != nil {
+		return err
 	}
-	j.out.result("Joined.")
+	j.out.progress("Running Rancher's install script.")
+	if err := j.runScript(ctx, script, arguments, environment); err != nil {
+		return err
+	}
+	j.out.result("Joined, with the role %s. The script ended with exit code 0; it was called as", answer.Role)
+	j.out.result("    sh system-agent-install.sh %s", client.ShellQuote(arguments))
+	j.out.result("with the cluster's token in its environment. What the agent does now: journalctl -u rancher-system-agent")
+	if config != "" {
+		j.out.result("Its cloud-config (%s) is in %s; the OS applies it on its next boot.", keysOf(answer.Extra), config)
+	}
 	return nil
 }
 
+// keysOf names what a cloud-config is about; its values may be secrets.
+func keysOf(config map[string]any) string {
+	return protocol.CleanText(strings.Join(slices.Sorted(maps.Keys(config)), ", "))
+}
+
 // runScript runs the script from a file of its own, so that its standard input is not itself.
-func (j *joining) runScript(ctx context.Context, script []byte, arguments []string) error {
+func (j *joining) runScript(ctx context.Context, script []byte, arguments, environment []string) error {
 	file, err := os.CreateTemp("", "system-agent-install-*.sh")
 	if err != nil {
 		return err
@@ -225,18 +246,22 @@ func (j *joining) runScript(ctx context.Context, script []byte, arguments []stri
 		return err
 	}
 	command := exec.CommandContext(ctx, "sh", append([]string{file.Name()}, arguments...)...)
-	command.Stdout, command.Stderr = j.out.err, j.out.err
-	return command.Run()
+	command.Stdout, command.Stderr, command.Env = j.out.err, j.out.err, environment
+	if err := command.Run(); err != nil {
+		return &client.Failure{Cause: client.CauseInstall, Message: fmt.Sprintf("Rancher's install script failed (%v)", err), Err: err,
+			Hint: "its own output above says why, and `journalctl -u rancher-system-agent` if it came that far; after that, run join again"}
+	}
+	return nil
 }
 
-// command is what a person would type.
-func (j *joining) command(arguments []string) string {
+// command is what a person would type, the token included.
+func (j *joining) command(arguments []string, token string) string {
 	fetch := []string{"curl", "-fL"}
 	if len(j.endpoint.CA) > 0 {
 		fetch = append(fetch, "--cacert", first(j.cli.String(flagCAFile), filepath.Join(j.store.Root, client.CAFile)))
 	}
 	fetch = append(fetch, serverOf(j.endpoint.URL)+"/system-agent-install.sh")
-	return client.ShellQuote(fetch) + " | " + client.ShellQuote(append([]string{"sh", "-s", "-"}, arguments...))
+	return client.ShellQuote(fetch) + " | " + client.ShellQuote(append([]string{"sh", "-s", "-", "--token", token}, arguments...))
 }
 
 func first(values ...string) string {

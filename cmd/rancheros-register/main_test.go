@@ -92,8 +92,8 @@ func TestBinary(t *testing.T) {
 	joined, err := machine.JoinCommand(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, joined.ExitCode, joined.Stderr)
-	require.Equal(t, "curl -fL --cacert "+filepath.Join(machine.Root, client.CAFile)+" "+server.URL+"/system-agent-install.sh | sh -s - --server "+server.URL+
-		" --token "+clusterToken+" --ca-checksum 314a01b67979d4ecc6667666046246e726d9848903e33d0e63fab1165aea9d94"+
+	require.Equal(t, "curl -fL --cacert "+filepath.Join(machine.Root, client.CAFile)+" "+server.URL+"/system-agent-install.sh | sh -s - --token "+clusterToken+" --server "+server.URL+
+		" --ca-checksum 314a01b67979d4ecc6667666046246e726d9848903e33d0e63fab1165aea9d94"+
 		" --etcd --controlplane --worker --label 'a=b c' --taints k=v:NoSchedule --node-name n1\n", joined.Stdout)
 
 	again, err := machine.Register(t.Context(), server.RegistrationURL(), caFile)
@@ -246,18 +246,8 @@ func TestJoinWithSharedToken(t *testing.T) {
 
 	result = runHere(t, machine, "join", "--once", "--dry-run", "--role", "agent")
 	require.Zero(t, result.ExitCode, result.Stderr)
-	require.Contains(t, result.Stdout, "--token "+sharedToken+" --ca-checksum", "told its role, a machine's token is the cluster's, as with rancherd")
+	require.Contains(t, result.Stdout, "--token "+sharedToken+" --server", "told its role, a machine's token is the cluster's, as with rancherd")
 	require.Contains(t, result.Stdout, " --worker")
-}
-
-// The script gets its arguments, its output is shown, its failure is ours.
-func TestRunScript(t *testing.T) {
-	var stdout, stderr strings.Builder
-	j := &joining{out: &console{out: &stdout, err: &stderr}}
-	require.NoError(t, j.runScript(t.Context(), []byte("#!/bin/sh\nprintf '<%s>' \"$@\"\n"), []string{"--label", "a=b c"}))
-	require.Equal(t, "<--label><a=b c>", stderr.String())
-	require.Error(t, j.runScript(t.Context(), []byte("#!/bin/sh\nexit 3\n"), nil))
-	require.Empty(t, stdout.String())
 }
 
 // What runs on machines knows no Kubernetes, and imports nothing of Rancher's.

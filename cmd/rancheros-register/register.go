@@ -69,6 +69,8 @@ func registerOnce(ctx context.Context, c *cli.Context, out *console, endpoint cl
 	store := client.Store{Root: c.String(flagRoot)}
 	state, err := store.LoadState()
 	switch {
+	case err == nil && state.Identity == "":
+		// It has joined with a shared secret, and never registered.
 	case err == nil && state.Identity != prover.EndorsementHash():
 		out.once("This disk was set up on another machine (TPM hash %s); registering this one anew.", state.Identity)
 	case err == nil:

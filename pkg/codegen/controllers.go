@@ -20,6 +20,7 @@ func generateControllers() {
 				Types: []any{
 					v1.MachineRegistration{},
 					v1.MachineInventory{},
+					v1.MachineClaim{},
 					v1.ManagedOSImage{},
 					v1.ManagedOSVersion{},
 					v1.ManagedOSVersionChannel{},

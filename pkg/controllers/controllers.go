@@ -8,6 +8,7 @@ import (
 
 	"github.com/rancher/rancheros-operator/pkg/clients"
 	"github.com/rancher/rancheros-operator/pkg/controllers/inventory"
+	"github.com/rancher/rancheros-operator/pkg/controllers/machineclaim"
 	"github.com/rancher/rancheros-operator/pkg/controllers/machinetoken"
 	"github.com/rancher/rancheros-operator/pkg/controllers/osimage"
 	"github.com/rancher/rancheros-operator/pkg/controllers/registration"
@@ -19,6 +20,7 @@ import (
 func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, settings *settings.Settings) {
 	registration.Register(ctx, c, indexes, settings)
 	machinetoken.Register(ctx, c, indexes)
+	machineclaim.Register(ctx, c, indexes)
 	inventory.Register(ctx, c, indexes)
 	osimage.Register(ctx, c, indexes, settings)
 }

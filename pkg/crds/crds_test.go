@@ -36,6 +36,7 @@ func TestKinds(t *testing.T) {
 		require.NotNil(t, version.Subresources.Status, "a user's write of the spec does not reach the status")
 	}
 	require.Equal(t, []string{
+		"MachineClaim machineclaims mclaim",
 		"MachineInventory machineinventories machine",
 		"MachineRegistration machineregistrations mreg",
 		"ManagedOSImage managedosimages mosimage",
@@ -60,6 +61,7 @@ func TestColumns(t *testing.T) {
 		got[crd.Spec.Names.Kind] = strings.Join(columns, ", ")
 	}
 	require.Empty(t, cmp.Diff(map[string]string{
+		"MachineClaim":            "Ready, Cluster, Claimed, Status, Age",
 		"MachineInventory":        "Ready, Cluster, Role, Assurance, Hostname (wide), OS (wide), Seen, Status, Address (wide), TPM (wide), Age",
 		"MachineRegistration":     "Ready, Machines, Pending, Expires, Status, URL (wide), Age",
 		"ManagedOSImage":          "Ready, Image, Delivered, Status, Age",
@@ -171,7 +173,7 @@ func TestFreeFormFieldsKeepEverything(t *testing.T) {
 		})
 	}
 	require.Equal(t, []string{
-		"MachineInventory spec.config", "MachineInventory spec.smbios", "MachineRegistration spec.cloudConfig",
+		"MachineClaim spec.pools[].config", "MachineInventory spec.config", "MachineInventory spec.smbios", "MachineRegistration spec.cloudConfig",
 		"ManagedOSImage spec.cloudConfig", "ManagedOSVersion spec.metadata",
 	}, slices.Sorted(maps.Keys(free)), "and no other field: a typing error is refused")
 }

@@ -40,6 +40,8 @@ const (
 	byTokenName    = "rancheros.cattle.io/by-token-name"
 	byObjectName   = "rancheros.cattle.io/by-object-name"
 	byVersion      = "rancheros.cattle.io/by-version"
+	byClaim        = "rancheros.cattle.io/by-claim"
+	byNeed         = "rancheros.cattle.io/by-need"
 )
 
 // Indexes looks objects up in the caches.
@@ -48,6 +50,7 @@ type Indexes struct {
 	registrationSecrets corev1controllers.SecretCache
 	machineTokens       corev1controllers.SecretCache
 	inventories         rancheroscontrollers.MachineInventoryCache
+	claims              rancheroscontrollers.MachineClaimCache
 	images              rancheroscontrollers.ManagedOSImageCache
 	clusters            provisioningcontrollers.ClusterCache
 	clusterTokens       managementcontrollers.ClusterRegistrationTokenCache
@@ -60,6 +63,7 @@ func Add(c *clients.Clients) *Indexes {
 		registrationSecrets: c.Registrations.Cache(),
 		machineTokens:       c.MachineTokens.Cache(),
 		inventories:         c.RancherOS.MachineInventory().Cache(),
+		claims:              c.RancherOS.MachineClaim().Cache(),
 		images:              c.RancherOS.ManagedOSImage().Cache(),
 		clusters:            c.Provisioning.Cluster().Cache(),
 		clusterTokens:       c.Management.ClusterRegistrationToken().Cache(),
@@ -75,6 +79,8 @@ func Add(c *clients.Clients) *Indexes {
 	indexes.inventories.AddIndexer(byRegistration, inventoryByRegistration)
 	indexes.inventories.AddIndexer(byTokenName, inventoryByTokenName)
 	indexes.clusters.AddIndexer(byName, clusterByName)
+	indexes.inventories.AddIndexer(byClaim, inventoryByClaim)
+	indexes.claims.AddIndexer(byNeed, claimByNeed)
 	indexes.clusterTokens.AddIndexer(byMachine, clusterTokenByMachine)
 	indexes.images.AddIndexer(byVersion, imageByVersion)
 	indexes.images.AddIndexer(byObjectName, imageByObjectName)

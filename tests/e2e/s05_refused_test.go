@@ -14,6 +14,8 @@ func Test05RefusedAtApply(t *testing.T) {
 	hash := strings.Repeat("ab", 32)
 	image := func(spec string) string { return "ManagedOSImage\nspec: {osImage: rancher/os2, " + spec + "}" }
 	config := func(config string) string { return "MachineInventory\nspec: {config: {" + config + "}}" }
+	claim := func(pools string) string { return "MachineClaim\nspec: {clusterName: site, pools: [" + pools + "]}" }
+	pool := func(spec string) string { return claim("{name: a, replicas: 1, role: agent, " + spec + "}") }
 	channel := func(spec string) string { return "ManagedOSVersionChannel\nspec: {" + spec + "}" }
 	for _, test := range []struct{ id, manifest, want string }{
 		{"C1 unknown field", "MachineRegistration\nspec: {cloudconfig: {}}", `unknown field "spec.cloudconfig"`},
@@ -46,6 +48,24 @@ func Test05RefusedAtApply(t *testing.T) {
 		{"C36 taint key", config("taints: [{key: \"\", effect: NoSchedule}]"), "a taint's key must be a label key"},
 		{"C36 taint twice", config("taints: [{key: a, effect: NoSchedule}, {key: a, value: b, effect: NoSchedule}]"), "the same key and effect twice"},
 		{"C36 taint value", config("taints: [{key: a, value: " + strings.Repeat("x", 64) + ", effect: NoSchedule}]"), "a taint's value must be a label value"},
+		{"claim without a cluster", "MachineClaim\nspec: {pools: [{name: a, replicas: 1, role: agent}]}", "spec.clusterName"},
+		{"claim of a foreign cluster", "MachineClaim\nspec: {clusterName: other/site, pools: [{name: a, replicas: 1, role: agent}]}", "must be the name of a Cluster"},
+		{"claim without pools", claim(""), "spec.pools"},
+		{"claim's pools of one name", claim("{name: a, replicas: 1, role: agent}, {name: a, replicas: 2, role: server}"), "pools must not hold the same name twice"},
+		{"claim's pool name", claim("{name: A b, replicas: 1, role: agent}"), "a pool's name must be made of"},
+		{"claim's replicas", claim("{name: a, replicas: -1, role: agent}"), "replicas must be between 0 and 1000"},
+		{"claim's replicas", claim("{name: a, replicas: 1001, role: agent}"), "replicas must be between 0 and 1000"},
+		{"claim's role", claim("{name: a, replicas: 1, role: root}"), "role must be server, agent or cluster-init"},
+		{"claim without role", claim("{name: a, replicas: 1}"), "spec.pools[0].role"},
+		{"claim's role in its config", pool("config: {role: server}"), "set the pool's role"},
+		{"claim's node name", pool("config: {nodeName: n1}"), "they are each machine's own"},
+		{"claim's node label", pool(`config: {labels: {a: "b c"}}`), "is not a label value"},
+		{"claim's unknown field", pool("labels: {a: b}"), `unknown field "spec.pools[0].labels"`},
+		{"claim's selector key", pool(`selector: {matchLabels: {"a b": c}}`), "a key of matchLabels is not a label key"},
+		{"claim's selector value", pool(`selector: {matchLabels: {a: "b c"}}`), "a value of matchLabels is not a label value"},
+		{"claim's selector operator", pool("selector: {matchExpressions: [{key: a, operator: Near}]}"), `"DoesNotExist"`},
+		{"claim's selector without values", pool("selector: {matchExpressions: [{key: a, operator: In}]}"), "values must be given with the operators In and NotIn"},
+		{"claim's selector with values", pool("selector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}"), "and left out with Exists and DoesNotExist"},
 		{"C44 image with a space", "ManagedOSImage\nspec: {osImage: \"a b\"}", "osImage must be an image reference"},
 		{"C44 image with a command", "ManagedOSImage\nspec: {osImage: \"a;$(id)\"}", "osImage must be an image reference"},
 		{"C44 image in upper case", "ManagedOSImage\nspec: {osImage: Rancher/OS2}", "osImage must be an image reference"},
@@ -84,8 +104,9 @@ func Test05RefusedAtApply(t *testing.T) {
 
 // A long name would become a label value, or a hostname, that is too long.
 func Test05LongNames(t *testing.T) {
-	for _, kind := range []string{"MachineRegistration", "MachineInventory", "ManagedOSImage"} {
-		_, err := world.Apply(t.Context(), fmt.Sprintf("apiVersion: rancheros.cattle.io/v1\nkind: %s\nmetadata: {name: %s, namespace: default}\nspec: {}\n", kind, strings.Repeat("x", 64)))
+	claim := "{clusterName: a, pools: [{name: a, replicas: 0, role: agent}]}"
+	for kind, spec := range map[string]string{"MachineRegistration": "{}", "MachineInventory": "{}", "ManagedOSImage": "{}", "MachineClaim": claim} {
+		_, err := world.Apply(t.Context(), fmt.Sprintf("apiVersion: rancheros.cattle.io/v1\nkind: %s\nmetadata: {name: %s, namespace: default}\nspec: %s\n", kind, strings.Repeat("x", 64), spec))
 		require.ErrorContains(t, err, "at most 63 characters", kind)
 	}
 }

@@ -26,6 +26,7 @@ import (
 type API struct {
 	Registrations *Store[*v1.MachineRegistration, *v1.MachineRegistrationList]
 	Inventories   *Store[*v1.MachineInventory, *v1.MachineInventoryList]
+	Claims        *Store[*v1.MachineClaim, *v1.MachineClaimList]
 	Images        *Store[*v1.ManagedOSImage, *v1.ManagedOSImageList]
 	Versions      *Store[*v1.ManagedOSVersion, *v1.ManagedOSVersionList]
 	ClusterTokens *Store[*managementv3.ClusterRegistrationToken, *managementv3.ClusterRegistrationTokenList]
@@ -45,7 +46,7 @@ type API struct {
 
 // Request is one call of a client.
 type Request struct {
-	// Verb is create, update, patch, delete or get; Resource is the plural, with "/status" for that.
+	// Verb is create, update, patch, delete, get or list; Resource is the plural, with "/status" for that.
 	Verb, Resource, Namespace, Name string
 }
 
@@ -71,6 +72,7 @@ func New(t testing.TB, objects ...runtime.Object) *API {
 	a := &API{Settings: Settings{}}
 	a.Registrations = newStore[*v1.MachineRegistration, *v1.MachineRegistrationList](t, a, "machineregistrations")
 	a.Inventories = newStore[*v1.MachineInventory, *v1.MachineInventoryList](t, a, "machineinventories")
+	a.Claims = newStore[*v1.MachineClaim, *v1.MachineClaimList](t, a, "machineclaims")
 	a.Images = newStore[*v1.ManagedOSImage, *v1.ManagedOSImageList](t, a, "managedosimages")
 	a.Versions = newStore[*v1.ManagedOSVersion, *v1.ManagedOSVersionList](t, a, "managedosversions")
 	a.ClusterTokens = newStore[*managementv3.ClusterRegistrationToken, *managementv3.ClusterRegistrationTokenList](t, a, "clusterregistrationtokens")
@@ -89,6 +91,8 @@ func (a *API) Put(objects ...runtime.Object) {
 			a.Registrations.put(object)
 		case *v1.MachineInventory:
 			a.Inventories.put(object)
+		case *v1.MachineClaim:
+			a.Claims.put(object)
 		case *v1.ManagedOSImage:
 			a.Images.put(object)
 		case *v1.ManagedOSVersion:
@@ -168,6 +172,10 @@ func (r rancheros) MachineRegistration() rancheroscontrollers.MachineRegistratio
 
 func (r rancheros) MachineInventory() rancheroscontrollers.MachineInventoryController {
 	return r.api.Inventories
+}
+
+func (r rancheros) MachineClaim() rancheroscontrollers.MachineClaimController {
+	return r.api.Claims
 }
 
 func (r rancheros) ManagedOSImage() rancheroscontrollers.ManagedOSImageController {

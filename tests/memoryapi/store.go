@@ -14,6 +14,7 @@ import (
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -111,6 +112,25 @@ func (s *shared[T]) Remove(namespace, name string) {
 // Get is the object as it is.
 func (s *shared[T]) Get(namespace, name string, _ metav1.GetOptions) (T, error) {
 	return s.do(Request{"get", s.resource.Resource, namespace, name}, func(current T) (T, error) { return current, nil })
+}
+
+// List are the objects as they are that the label selector matches, whatever the cache shows.
+func (s *Store[T, L]) List(namespace string, options metav1.ListOptions) (L, error) {
+	var none L
+	if err := s.api.ask(Request{"list", s.resource.Resource, namespace, options.LabelSelector}); err != nil {
+		return none, err
+	}
+	selector, err := labels.Parse(options.LabelSelector)
+	if err != nil {
+		return none, err
+	}
+	found := []T{}
+	for _, object := range s.All() {
+		if (namespace == "" || object.GetNamespace() == namespace) && selector.Matches(labels.Set(object.GetLabels())) {
+			found = append(found, object)
+		}
+	}
+	return unmarshal[L](marshal(map[string]any{"items": found}))
 }
 
 // Create refuses what is there already.

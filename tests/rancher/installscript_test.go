@@ -18,9 +18,9 @@ import (
 
 // scriptServer answers what the install script asks, and keeps the last join.
 type scriptServer struct {
-	url, checksum string
-	joined        http.Header
-	status        int
+	url, checksum, ca string
+	joined            http.Header
+	status            int
 }
 
 func newScriptServer(t *testing.T) *scriptServer {
@@ -33,7 +33,7 @@ func newScriptServer(t *testing.T) *scriptServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scriptServer{checksum: checksum(string(ca.pem)), status: http.StatusOK}
+	s := &scriptServer{checksum: checksum(string(ca.pem)), ca: string(ca.pem), status: http.StatusOK}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/cacerts", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(ca.pem) })

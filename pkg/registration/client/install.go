@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -49,14 +50,15 @@ func fetchScript(ctx context.Context, endpoint *Endpoint) ([]byte, error) {
 	return script, nil
 }
 
-// InstallArguments are the script's arguments that make this machine the node that its inventory describes. ca is what
-// TrustedCACerts returned: Rancher's agent checks what it downloads against its checksum.
+// InstallArguments are the script's arguments that make this machine the node that its inventory describes, all but the
+// cluster's token: arguments are for everybody on the machine to read, and for logs. ca is what TrustedCACerts returned:
+// Rancher's agent checks what it downloads against its checksum.
 func InstallArguments(endpoint Endpoint, ca []byte, answer *protocol.InventoryAnswer) ([]string, error) {
 	server, err := endpoint.path("")
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--server", server.String(), "--token", answer.Token}
+	args := []string{"--server", server.String()}
 	if len(bytes.TrimSpace(ca)) > 0 {
 		sum := sha256.Sum256(ca)
 		args = append(args, "--ca-checksum", hex.EncodeToString(sum[:]))
@@ -80,6 +82,26 @@ func InstallArguments(endpoint Endpoint, ca []byte, answer *protocol.InventoryAn
 		}
 	}
 	return args, checkArguments(args)
+}
+
+// tokenVariable is where the script looks for the token that is not among its arguments.
+const tokenVariable = "CATTLE_TOKEN"
+
+// scriptVariables are those that say what the arguments say. One that is left over from somewhere would give the machine a
+// role or a label that its inventory does not.
+var scriptVariables = []string{tokenVariable, "CATTLE_SERVER", "CATTLE_CA_CHECKSUM", "CATTLE_ADDRESS", "CATTLE_INTERNAL_ADDRESS", "CATTLE_LABELS",
+	"CATTLE_TAINTS", "CATTLE_NODE_NAME", "CATTLE_ROLE_ETCD", "CATTLE_ROLE_CONTROLPLANE", "CATTLE_ROLE_WORKER", "CATTLE_ROLE_NONE"}
+
+// InstallEnvironment is the script's environment: this program's, and the cluster's token.
+func InstallEnvironment(environment []string, answer *protocol.InventoryAnswer) ([]string, error) {
+	if err := checkArguments([]string{"--token", answer.Token}); err != nil {
+		return nil, err
+	}
+	kept := slices.DeleteFunc(slices.Clone(environment), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return slices.Contains(scriptVariables, name)
+	})
+	return append(kept, tokenVariable+"="+answer.Token), nil
 }
 
 // roleFlags translates rancherd's words for what a machine does in its cluster.

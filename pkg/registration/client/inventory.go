@@ -23,6 +23,8 @@ type InventoryRequest struct {
 	Prover attestation.Prover
 	// Facts are what the operating system says; servers of version 2 get them.
 	Facts machine.Facts
+	// Role takes the place of the one that the server answers with, unless it is empty.
+	Role string
 }
 
 // Inventory asks what the machine is to become. The error is a *Failure; CauseNotYet means that the machine is known and has no cluster.
@@ -54,9 +56,16 @@ func inventory(ctx context.Context, request *InventoryRequest) (*protocol.Invent
 	if err != nil {
 		return nil, err
 	}
-	if answer.Token == "" || answer.Role == "" {
+	if request.Role != "" {
+		answer.Role = request.Role
+	}
+	switch {
+	case answer.Token == "":
 		// Servers of old answer a machine that waits for its cluster with what they know so far.
-		return nil, &protocol.Error{Code: protocol.CodeNotAssigned, Message: "this machine has no role or no cluster token yet"}
+		return nil, &protocol.Error{Code: protocol.CodeNotAssigned, Message: "this machine has no cluster token yet"}
+	case answer.Role == "":
+		return nil, &protocol.Error{Code: protocol.CodeNotAssigned, Message: "this machine has no role in its cluster, and joins with none that nobody chose",
+			Hint: "set spec.config.role of its machineinventory, or give --role"}
 	}
 	return answer, nil
 }

@@ -44,6 +44,15 @@ func TestInventory(t *testing.T) {
 	_, err = client.Inventory(t.Context(), client.InventoryRequest{Endpoint: at, Token: client.TPMToken})
 	requireCause(t, client.CauseConfig, err, "no TPM")
 
+	server.Set(func(s *pretend.Script) { s.Inventory = []byte(`{"token":"TTT","motd":"hi"}`) })
+	roleless := client.InventoryRequest{Endpoint: at, Token: client.TPMToken, Prover: newTPM(t)}
+	_, err = client.Inventory(t.Context(), roleless)
+	require.Contains(t, requireCause(t, client.CauseNotYet, err, "no machine joins with a role that nobody chose").Message, "no role")
+	roleless.Role, roleless.Prover = "worker", newTPM(t)
+	got, err = client.Inventory(t.Context(), roleless)
+	require.NoError(t, err)
+	require.Equal(t, &protocol.InventoryAnswer{Role: "worker", Token: "TTT", Extra: map[string]any{"motd": "hi"}}, got)
+
 	for _, text := range []string{"cluster not assigned\n", `{"role":"server"}`, "cluster token not assigned{}\n", "{}"} {
 		server.Set(func(s *pretend.Script) { s.Inventory = []byte(text) })
 		_, err = client.Inventory(t.Context(), client.InventoryRequest{Endpoint: at, Token: client.TPMToken, Prover: newTPM(t)})
@@ -116,7 +125,7 @@ func TestInstallArguments(t *testing.T) {
 	args, err := client.InstallArguments(at, []byte("ca\n"), &protocol.InventoryAnswer{Role: "server", NodeName: "n1", Address: "10.0.0.1",
 		InternalAddress: "10.1.0.1", Labels: []string{"a=b", "c=d e"}, Taints: []string{"k=v:NoSchedule"}, Token: "T"})
 	require.NoError(t, err)
-	require.Equal(t, []string{"--server", "https://rancher.example.com", "--token", "T",
+	require.Equal(t, []string{"--server", "https://rancher.example.com",
 		"--ca-checksum", "314a01b67979d4ecc6667666046246e726d9848903e33d0e63fab1165aea9d94", "--etcd", "--controlplane", "--worker",
 		"--label", "a=b", "--label", "c=d e", "--taints", "k=v:NoSchedule", "--address", "10.0.0.1", "--internal-address", "10.1.0.1", "--node-name", "n1"}, args)
 
@@ -126,12 +135,11 @@ func TestInstallArguments(t *testing.T) {
 	} {
 		args, err := client.InstallArguments(at, nil, &protocol.InventoryAnswer{Role: role, Token: "T"})
 		require.NoError(t, err)
-		require.Equal(t, append([]string{"--server", "https://rancher.example.com", "--token", "T"}, want...), args, role)
+		require.Equal(t, append([]string{"--server", "https://rancher.example.com"}, want...), args, role)
 	}
 	for why, bad := range map[string]*protocol.InventoryAnswer{
 		"G41: an unknown role":            {Role: "king", Token: "T"},
 		"no role":                         {Token: "T"},
-		"a token that looks like a flag":  {Role: "agent", Token: "--server"},
 		"a label that looks like a flag":  {Role: "agent", Token: "T", Labels: []string{"--token"}},
 		"a node name with a line break":   {Role: "agent", Token: "T", NodeName: "a\nb"},
 		"an address that looks like flag": {Role: "agent", Token: "T", Address: "-x"},
@@ -139,6 +147,14 @@ func TestInstallArguments(t *testing.T) {
 		_, err := client.InstallArguments(at, nil, bad)
 		requireCause(t, client.CauseBadAnswer, err, why)
 	}
+	for _, token := range []string{"", "--server", "a\nb"} {
+		_, err := client.InstallEnvironment(nil, &protocol.InventoryAnswer{Token: token})
+		requireCause(t, client.CauseBadAnswer, err, "a token that is none")
+	}
+	environment, err := client.InstallEnvironment([]string{"PATH=/bin", "CATTLE_TOKEN=old", "CATTLE_ROLE_ETCD=true", "CATTLE_AGENT_VAR_DIR=/x", "CATTLE_LABELS=a=b"},
+		&protocol.InventoryAnswer{Token: "T"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"PATH=/bin", "CATTLE_AGENT_VAR_DIR=/x", "CATTLE_TOKEN=T"}, environment, "what says what arguments say is left out")
 	require.Equal(t, `sh -s - --label 'a=b c' --x 'it'\''s' '' --taints k=v:NoSchedule '$(x)'`,
 		client.ShellQuote([]string{"sh", "-s", "-", "--label", "a=b c", "--x", "it's", "", "--taints", "k=v:NoSchedule", "$(x)"}))
 }

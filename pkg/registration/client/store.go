@@ -16,6 +16,9 @@ import (
 const (
 	// ConfigFile is the cloud-config that the server has sent. The OS applies it on its next boot.
 	ConfigFile = "oem/99_rancheros.yaml"
+	// InventoryFile is the cloud-config of the machine's inventory, all of its config that the install script does not know. The
+	// OS reads it after ConfigFile.
+	InventoryFile = "oem/99_rancheros_inventory.yaml"
 	// HostnameFile holds the name that the server has given.
 	HostnameFile = "etc/hostname"
 	// StateFile is ours.
@@ -57,6 +60,26 @@ func (s Store) SaveAnswer(answer *Answer) (string, error) {
 	}
 	if err == nil && answer.Hostname != "" {
 		err = replaceFile(filepath.Join(s.Root, HostnameFile), []byte(answer.Hostname+"\n"), 0o644)
+	}
+	if err != nil {
+		return "", diskFailure(err)
+	}
+	return path, nil
+}
+
+// SaveInventory writes the cloud-config of the machine's inventory, and returns its path; empty when there is none, and the
+// one of another time is gone. The error is a *Failure.
+func (s Store) SaveInventory(config map[string]any) (string, error) {
+	path := filepath.Join(s.Root, InventoryFile)
+	if len(config) == 0 {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", diskFailure(err)
+		}
+		return "", nil
+	}
+	data, err := encodeCloudConfig(config)
+	if err == nil {
+		err = replaceFile(path, data, 0o600)
 	}
 	if err != nil {
 		return "", diskFailure(err)

@@ -2,6 +2,8 @@ package protocol
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 )
 
 // InventoryAnswer is what a machine gets once it is assigned to a cluster. Empty fields are left out on the wire.
@@ -18,7 +20,13 @@ type InventoryAnswer struct {
 	Labels []string `json:"labels,omitempty"`
 	// Token is the cluster's registration token: a secret.
 	Token string `json:"token,omitempty"`
+
+	// Extra is every other key that the machine was sent: cloud-config of the user's.
+	Extra map[string]any `json:"-"`
 }
+
+// inventoryKeys are the fields of an InventoryAnswer on the wire.
+var inventoryKeys = []string{"role", "nodeName", "address", "internalAddress", "taints", "labels", "token"}
 
 // Encode is the final frame, or the body of the plain answer: one line of JSON.
 func (a *InventoryAnswer) Encode() ([]byte, error) {
@@ -34,11 +42,24 @@ func ParseInventoryAnswer(data []byte) (*InventoryAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	canonical, err := json.Marshal(object)
+	// Keys are told apart by their case, which encoding/json alone does not: what the schema has not checked must not become
+	// the role. A documented one in another case is nobody's.
+	documented, answer := map[string]any{}, &InventoryAnswer{}
+	for key, value := range object {
+		switch {
+		case slices.Contains(inventoryKeys, key):
+			documented[key] = value
+		case !slices.ContainsFunc(inventoryKeys, func(documented string) bool { return strings.EqualFold(documented, key) }):
+			if answer.Extra == nil {
+				answer.Extra = map[string]any{}
+			}
+			answer.Extra[key] = value
+		}
+	}
+	canonical, err := json.Marshal(documented)
 	if err != nil {
 		return nil, refuse(CodeInternal, "the server's answer cannot be read", "%v", err)
 	}
-	answer := &InventoryAnswer{}
 	if err := json.Unmarshal(canonical, answer); err != nil {
 		return nil, refuse(CodeInternal, "the server's answer cannot be read", "%v", err)
 	}

@@ -153,7 +153,11 @@ func TestCACertsHash(t *testing.T) {
 func TestParseInventoryAnswer(t *testing.T) {
 	answer, err := ParseInventoryAnswer([]byte(`{"role":"agent","token":"t","labels":["a=b"],"more":{"x":1}}` + "\n"))
 	require.NoError(t, err)
-	require.Equal(t, &InventoryAnswer{Role: "agent", Token: "t", Labels: []string{"a=b"}}, answer, "G41: extra keys are ignored")
+	require.Equal(t, &InventoryAnswer{Role: "agent", Token: "t", Labels: []string{"a=b"}, Extra: map[string]any{"more": map[string]any{"x": json.Number("1")}}}, answer,
+		"other keys are the user's cloud-config")
+	answer, err = ParseInventoryAnswer([]byte(`{"Role":"server","TOKEN":"x","nodename":"n","token":"t"}`))
+	require.NoError(t, err)
+	require.Equal(t, &InventoryAnswer{Token: "t"}, answer, "G41: a key in another case is not the role, and no cloud-config either")
 	for _, c := range []struct {
 		id, why, data string
 		code          Code

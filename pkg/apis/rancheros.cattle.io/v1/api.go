@@ -2,6 +2,7 @@
 //
 //	MachineRegistration       a URL at which machines register                      machineregistration_types.go
 //	MachineInventory          one machine, and the cluster that it joins            machineinventory_types.go
+//	MachineClaim              machines for a cluster, chosen by their labels        machineclaim_types.go
 //	ManagedOSImage            the OS image that the nodes of clusters run           managedosimage_types.go
 //	ManagedOSVersion          one release of the OS                                 managedosversion_types.go
 //	ManagedOSVersionChannel   where releases come from                              managedosversionchannel_types.go

@@ -16,6 +16,8 @@ const (
 	LabelMachineNamespace = "rancheros.cattle.io/machine-namespace"
 	// LabelMachine: see LabelMachineNamespace.
 	LabelMachine = "rancheros.cattle.io/machine"
+	// LabelClaim names, on a MachineInventory, the MachineClaim of the same namespace that has taken it.
+	LabelClaim = "rancheros.cattle.io/claim"
 	// LabelImage names, on a Bundle and on what it brings, the ManagedOSImage that it comes from.
 	LabelImage = "rancheros.cattle.io/managed-os-image"
 
@@ -24,6 +26,12 @@ const (
 	// AnnotationReplaced names, on a MachineInventory, the one whose place it has taken; written together with what was taken.
 	AnnotationReplaced = "rancheros.cattle.io/replaced"
 
+	// AnnotationClaimed holds, on a MachineInventory, what its MachineClaim has put into the spec, so that the claim takes off
+	// just that when it releases the machine.
+	AnnotationClaimed = "rancheros.cattle.io/claimed"
+
+	// FinalizerClaimedMachines holds back a MachineClaim until its machines are released.
+	FinalizerClaimedMachines = "rancheros.cattle.io/claimed-machines"
 	// FinalizerClusterToken holds back a MachineInventory until its ClusterRegistrationToken is gone.
 	FinalizerClusterToken = "rancheros.cattle.io/cluster-token"
 

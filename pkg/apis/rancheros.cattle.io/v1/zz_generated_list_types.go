@@ -50,6 +50,23 @@ func NewMachineInventory(namespace, name string, obj MachineInventory) *MachineI
 
 // +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
 
+// MachineClaimList is a list of MachineClaim resources
+type MachineClaimList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata"`
+
+	Items []MachineClaim `json:"items"`
+}
+
+func NewMachineClaim(namespace, name string, obj MachineClaim) *MachineClaim {
+	obj.APIVersion, obj.Kind = SchemeGroupVersion.WithKind("MachineClaim").ToAPIVersionAndKind()
+	obj.Name = name
+	obj.Namespace = namespace
+	return &obj
+}
+
+// +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
+
 // ManagedOSImageList is a list of ManagedOSImage resources
 type ManagedOSImageList struct {
 	metav1.TypeMeta `json:",inline"`

@@ -18,6 +18,7 @@ import (
 )
 
 var (
+	MachineClaimResourceName            = "machineclaims"
 	MachineInventoryResourceName        = "machineinventories"
 	MachineRegistrationResourceName     = "machineregistrations"
 	ManagedOSImageResourceName          = "managedosimages"
@@ -46,6 +47,8 @@ var (
 // Adds the list of known types to Scheme.
 func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(SchemeGroupVersion,
+		&MachineClaim{},
+		&MachineClaimList{},
 		&MachineInventory{},
 		&MachineInventoryList{},
 		&MachineRegistration{},

@@ -21,6 +21,7 @@ func init() {
 }
 
 type Interface interface {
+	MachineClaim() MachineClaimController
 	MachineInventory() MachineInventoryController
 	MachineRegistration() MachineRegistrationController
 	ManagedOSImage() ManagedOSImageController
@@ -36,6 +37,10 @@ func New(controllerFactory controller.SharedControllerFactory) Interface {
 
 type version struct {
 	controllerFactory controller.SharedControllerFactory
+}
+
+func (v *version) MachineClaim() MachineClaimController {
+	return generic.NewController[*v1.MachineClaim, *v1.MachineClaimList](schema.GroupVersionKind{Group: "rancheros.cattle.io", Version: "v1", Kind: "MachineClaim"}, "machineclaims", true, v.controllerFactory)
 }
 
 func (v *version) MachineInventory() MachineInventoryController {
