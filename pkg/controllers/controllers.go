@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"github.com/rancher/rancheros-operator/pkg/clients"
+	"github.com/rancher/rancheros-operator/pkg/controllers/identity"
 	"github.com/rancher/rancheros-operator/pkg/controllers/inventory"
 	"github.com/rancher/rancheros-operator/pkg/controllers/machineclaim"
 	"github.com/rancher/rancheros-operator/pkg/controllers/machinetoken"
@@ -20,6 +21,7 @@ import (
 func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, settings *settings.Settings) {
 	registration.Register(ctx, c, indexes, settings)
 	machinetoken.Register(ctx, c, indexes)
+	identity.Register(ctx, c, indexes)
 	machineclaim.Register(ctx, c, indexes)
 	inventory.Register(ctx, c, indexes)
 	osimage.Register(ctx, c, indexes, settings)

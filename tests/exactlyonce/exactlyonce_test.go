@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,6 +159,48 @@ func TestTwoReplicasRace(t *testing.T) {
 	for hash, name := range given {
 		require.Equal(t, []string{name}, found[hash])
 	}
+}
+
+// A thousand machines ask in two namespaces, of two replicas, in the same instant: each ends up in one of them.
+func TestTwoNamespacesRace(t *testing.T) {
+	const machines = 1000
+	paths := []string{fleet(t, "left"), fleet(t, "right")}
+	addresses := []string{world.Operator.ListenAddr, second.ListenAddr}
+	var both atomic.Int64
+	errs := swarm.InParallel(machines, 4, func(int) error {
+		machine, err := fleets.Machine()
+		if err != nil {
+			return err
+		}
+		var race sync.WaitGroup
+		var let [2]error
+		for i := range paths {
+			race.Go(func() { _, let[i] = machine.Register(t.Context(), "http://"+addresses[i]+paths[i]) })
+		}
+		race.Wait()
+		switch {
+		case let[0] != nil && let[1] != nil:
+			return errors.Join(let[:]...)
+		case let[0] == nil && let[1] == nil:
+			both.Add(1)
+		}
+		return nil
+	})
+	require.Empty(t, errs, "one of the two lets it in")
+	require.Positive(t, both.Load(), "without races nothing is shown")
+	require.NoError(t, harness.Eventually(t.Context(), time.Minute, func() error {
+		left, right := inventories(t, "left"), inventories(t, "right")
+		if len(left)+len(right) != machines {
+			return fmt.Errorf("%d machines have %d inventories", machines, len(left)+len(right))
+		}
+		for hash := range left {
+			if len(right[hash]) > 0 {
+				return fmt.Errorf("%s is there twice", hash)
+			}
+		}
+		return nil
+	}))
+	t.Logf("%d of %d machines were let in by both replicas, and have one inventory all the same", both.Load(), machines)
 }
 
 // A thousand machines register while the request that saves each fails in one of five ways. Success is answered if and

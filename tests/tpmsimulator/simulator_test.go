@@ -181,3 +181,14 @@ func writeCertificate(t *testing.T, reference io.ReadWriter, der []byte) {
 	require.NoError(t, tpm2.NVDefineSpace(reference, tpm2.HandleOwner, ekCertificateRSA, "", "", nil, attributes, uint16(len(der))))
 	require.NoError(t, tpm2.NVWrite(reference, tpm2.HandleOwner, ekCertificateRSA, "", der, 0))
 }
+
+// T43: the keys that a test setup's TPM has are on the list, and those of one with a seed of its own are not.
+func TestSmallSeedsAreKnown(t *testing.T) {
+	for seed, known := range map[int64]bool{0: true, 7: true, 1000: true, 123456789: false} {
+		reference := start(t, seed)
+		device := open(t, reference)
+		require.Equal(t, known, attestation.KnownSimulator(device.EndorsementHash()), "seed %d", seed)
+		require.NoError(t, device.Close())
+		require.NoError(t, reference.Close())
+	}
+}

@@ -55,13 +55,23 @@ func verifyCertificate(certificate *x509.Certificate, policy *Policy) (outsideVa
 		// The maker vouched for the key when it issued the certificate; whether that has an end is for the policy.
 		outsideValidity = true
 		if !policy.RequireValidity {
-			err = verifyChain(&leaf, policy, leaf.NotBefore)
+			err = verifyOnce(&leaf, policy)
 		}
 	}
 	if err != nil {
 		return outsideValidity, fmt.Errorf("certificate chain: %w", err)
 	}
 	return outsideValidity, nil
+}
+
+// verifyOnce asks whether the chain was good at either end of the certificate's validity. Makers issue their CAs anew: one may
+// have begun after the certificate did, or have ended before it does.
+func verifyOnce(leaf *x509.Certificate, policy *Policy) error {
+	err := verifyChain(leaf, policy, leaf.NotBefore)
+	if err != nil {
+		err = verifyChain(leaf, policy, leaf.NotAfter)
+	}
+	return err
 }
 
 func verifyChain(leaf *x509.Certificate, policy *Policy, at time.Time) error {

@@ -10,6 +10,7 @@ import (
 	"encoding/asn1"
 	"encoding/binary"
 	"math/big"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,42 @@ func TestCertificates(t *testing.T) {
 		require.True(t, session.Identity().Certificate.Verified, name)
 		require.Equal(t, c.id == "T15", session.Identity().Certificate.OutsideValidity, name)
 	}
+}
+
+// The certificate of an Infineon SLB 9665 and its chain, as the maker issued them: the subject is empty, the TPM is named in a
+// critical extension, and the intermediate was issued anew three weeks after the certificate.
+func TestVendorCertificate(t *testing.T) {
+	file := func(name string) []byte {
+		content, err := os.ReadFile("testdata/infineon/" + name + ".pem")
+		require.NoError(t, err)
+		return content
+	}
+	token := newForge(t).token(t)
+	token.EK = file("leaf")
+	today, later := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(now time.Time, certificates ...[]byte) attestation.Policy {
+		policy := demanding(t, certificates...)
+		policy.Now = func() time.Time { return now }
+		return policy
+	}
+
+	session, err := attestation.Begin(token, at(today, file("root"), file("intermediate")))
+	require.NoError(t, err)
+	require.Equal(t, "6c5aada1", session.Identity().Hash[:8])
+	facts := session.Identity().Certificate
+	require.True(t, facts.Verified)
+	require.False(t, facts.OutsideValidity)
+	require.Equal(t, "5ecd5f8e", facts.Serial)
+	require.Contains(t, facts.Issuer, "RSA Manufacturing CA 036")
+
+	require.Contains(t, requireFailed(t, token, at(today, file("root")), "without the intermediate"), "unknown authority")
+	other, err := machine.NewMakerCA("Infineon")
+	require.NoError(t, err)
+	require.Contains(t, requireFailed(t, token, at(today, other.RootPEM(), file("intermediate")), "another root"), "unknown authority")
+
+	session, err = attestation.Begin(token, at(later, file("root"), file("intermediate")))
+	require.NoError(t, err, "it has expired, and its chain was good only in the later part of its life")
+	require.True(t, session.Identity().Certificate.OutsideValidity)
 }
 
 // T8: no certificate where one is demanded is a sentence of its own, because the machine's owner can do something about it.

@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha512"
 	"encoding/json"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -82,6 +83,13 @@ func TestAllowedWeakKey(t *testing.T) {
 }
 
 // T43: keys that everybody has.
+func TestKnownSimulator(t *testing.T) {
+	require.True(t, attestation.KnownSimulator("1b5bbe2e96054f7b"+strings.Repeat("0", 48)), "the reference TPM with seed 0")
+	for _, hash := range []string{"", "1b5bbe2e96054f7b", strings.Repeat("0", 64), "b5bbe2e96054f7b\n" + strings.Repeat("0", 48), newSoftware(t, tpm.RSA2048).EndorsementHash()} {
+		require.False(t, attestation.KnownSimulator(hash), "%q", hash)
+	}
+}
+
 func TestKnownEmulated(t *testing.T) {
 	software := newSoftware(t, tpm.ECCP256)
 	known := func(hash string) bool { return hash == software.EndorsementHash() }

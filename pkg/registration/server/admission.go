@@ -63,6 +63,9 @@ func establish(a applicant) (string, error) {
 		enough = certified || listed
 	}
 	switch {
+	case a.identity.Emulated && !listed:
+		return "", &protocol.Error{Code: protocol.CodeForbidden, Message: "this machine's TPM is a simulator whose keys everybody has",
+			Hint: fmt.Sprintf("start the simulator with a seed of its own, or let an administrator list its hash, %s, in spec.admission.endorsementKeys", a.identity.Hash)}
 	case !enough:
 		return "", unendorsed(a)
 	case certified:

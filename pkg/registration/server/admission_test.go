@@ -36,9 +36,13 @@ func TestAdmit(t *testing.T) {
 		paused      bool
 		certificate *attestation.Certificate
 		known       *v1.MachineInventory
+		emulated    bool
 		want        string
 		code        protocol.Code
 	}{
+		{why: "T43: a simulator whose keys everybody has", mode: v1.EndorsementAny, emulated: true, code: protocol.CodeForbidden},
+		{why: "T43: a certificate does not make it one's own", mode: v1.EndorsementAny, emulated: true, certificate: vouched, code: protocol.CodeForbidden},
+		{why: "T43: somebody wants it", mode: v1.EndorsementAny, emulated: true, admission: &v1.AdmissionSpec{EndorsementKeys: listed}, want: v1.AssuranceListed},
 		{why: "anybody who comes first", mode: v1.EndorsementAny, want: v1.AssuranceFirstUse},
 		{why: "a certificate is seen where none is demanded", mode: v1.EndorsementAny, certificate: vouched, want: v1.AssuranceCertificate},
 		{why: "a certificate of nobody's is none", mode: v1.EndorsementAny, certificate: foreign, want: v1.AssuranceFirstUse},
@@ -66,7 +70,7 @@ func TestAdmit(t *testing.T) {
 			got, err := admit(applicant{
 				registration: &v1.MachineRegistration{Spec: v1.MachineRegistrationSpec{Admission: test.admission, Paused: test.paused}},
 				trust:        trust{mode: test.mode},
-				identity:     attestation.Identity{Hash: hash, Certificate: test.certificate},
+				identity:     attestation.Identity{Hash: hash, Certificate: test.certificate, Emulated: test.emulated},
 				known:        test.known,
 				now:          now,
 			})

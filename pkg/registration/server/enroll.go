@@ -23,6 +23,14 @@ import (
 // However often and wherever a machine asks, it meets the same object: one that is known by its TPM, or else the one
 // name that follows from its identity.
 func (s *Server) enroll(registration *v1.MachineRegistration, demands trust, identity attestation.Identity, smbios map[string]any) (*v1.MachineInventory, error) {
+	inventory, err := s.letIn(registration, demands, identity, smbios)
+	if err != nil {
+		s.tellRefused(registration, identity, protocol.AsError(err))
+	}
+	return inventory, err
+}
+
+func (s *Server) letIn(registration *v1.MachineRegistration, demands trust, identity attestation.Identity, smbios map[string]any) (*v1.MachineInventory, error) {
 	inventory, err := s.known(registration.Namespace, identity.Hash)
 	if err != nil {
 		return nil, err
@@ -151,6 +159,22 @@ func (s *Server) tellRegistered(registration *v1.MachineRegistration, inventory 
 	}
 	s.Events.Eventf(registration, corev1.EventTypeNormal, "MachinePending", "machine %s waits for approval (%s): set its spec.approved to true, or delete it",
 		inventory.Name, assurance)
+}
+
+// refusalEvents is how often an event tells of machines that one registration refuses for one reason: the log has them all.
+var refusalEvents = Rate{PerSecond: 1.0 / 60, Burst: 3}
+
+// tellRefused tells of a proven machine that is not let in, for a reason that a person has to decide about.
+func (s *Server) tellRefused(registration *v1.MachineRegistration, identity attestation.Identity, refusal *protocol.Error) {
+	switch refusal.Code {
+	case protocol.CodeForbidden, protocol.CodeCertificateRequired, protocol.CodePaused, protocol.CodeExpired, protocol.CodeFull, protocol.CodeRevoked:
+	default:
+		return
+	}
+	if s.refusalsTold.spend(string(registration.UID)+"/"+string(refusal.Code)) == nil {
+		s.Events.Eventf(registration, corev1.EventTypeWarning, "MachineRefused", "the machine with TPM hash %s was refused: %s; %s",
+			identity.Hash, refusal.Message, refusal.Hint)
+	}
 }
 
 // newInventory is what the registration makes of the machine.

@@ -67,6 +67,29 @@ func TestKnownMachine(t *testing.T) {
 	require.Len(t, w.recorder.Events, 1)
 }
 
+// Whoever proves itself and is not let in is an event on the registration, with the way out; a crowd of them is a few.
+func TestRefusedMachinesAreToldOf(t *testing.T) {
+	w := newWorld(t)
+	paused := edge()
+	paused.UID, paused.Spec.Paused = "1", true
+	w.Put(paused)
+	first := newMachine(t)
+	w.register(t, first, nuc)
+	require.Equal(t, "Warning MachineRefused the machine with TPM hash "+first.TPM.EndorsementHash()+" was refused: this registration takes no new machines for now; "+
+		"an administrator must set spec.paused of the MachineRegistration to false", <-w.recorder.Events)
+	for range 2 * refusalEvents.Burst {
+		w.register(t, newMachine(t), nuc)
+	}
+	require.Len(t, w.recorder.Events, refusalEvents.Burst-1)
+
+	// For another reason, or by another registration, it is news.
+	full, none := edge(), 0
+	full.UID, full.Spec.Admission = "1", &v1.AdmissionSpec{MaxMachines: &none}
+	w.Put(full)
+	w.register(t, first, nuc)
+	require.Len(t, w.recorder.Events, refusalEvents.Burst)
+}
+
 // Another replica made it, and our cache has not seen it yet (B12).
 func TestKnownElsewhere(t *testing.T) {
 	w := newWorld(t)
