@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 )
 
 func Test02MachineRegisters(t *testing.T) {
@@ -66,6 +68,34 @@ func Test02KnownMachineCostsNoWrite(t *testing.T) {
 			require.False(t, request.Writes() || request.Verb == "list", request.String())
 		}
 	}
+}
+
+// A new machine is one write of the server's, and no list; then the controller says how the machine fares, and how many there are.
+func Test02NewMachineCostsOneWrite(t *testing.T) {
+	const machines = 5
+	ns := namespace(t, "s02-new")
+	url := registration(t, ns, "edge", "{}")
+	since := time.Now()
+	for range machines {
+		register(t, newMachine(t, "S02-4"), ns, url)
+	}
+	kubectl(t, "wait", "--for=jsonpath={.status.machines}=5", "machineregistration/edge", "-n", ns, "--timeout=30s")
+	requests, err := world.OperatorRequests(since)
+	require.NoError(t, err)
+	count := map[string]int{}
+	for _, request := range requests {
+		if request.ObjectRef.Namespace == ns && request.Verb != "watch" && request.ObjectRef.Resource != "events" && request.ObjectRef.Name != v1.DefaultCASecretName {
+			require.Less(t, request.ResponseStatus.Code, 300, request.String())
+			count[strings.Join([]string{request.Verb, request.ObjectRef.Resource, request.ObjectRef.Subresource}, " ")]++
+		}
+	}
+	require.Equal(t, machines, count["create machineinventories "])
+	require.Equal(t, machines, count["patch machineinventories status"], "one by the controller")
+	require.LessOrEqual(t, count["patch machineregistrations status"], machines, "those that come together are counted together")
+	delete(count, "create machineinventories ")
+	delete(count, "patch machineinventories status")
+	delete(count, "patch machineregistrations status")
+	require.Empty(t, count, "and no other request but for the CA bundle, once in five seconds, and none is a list")
 }
 
 func Test02SameMachineAtOnce(t *testing.T) {

@@ -1,0 +1,72 @@
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+)
+
+// What the scenarios make themselves holds the canary; what the operator and Rancher make is looked up. Every secret that is there once all scenarios have run is in its Secret, and nowhere that more people may look: not in
+// the log, not in an event, not in a status, not in a Bundle.
+func Test99SecretsStayWhereTheyAre(t *testing.T) {
+	needles := map[string]string{canary: "the canary"}
+	secrets, err := world.Kube.CoreV1().Secrets("").List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	kinds := map[corev1.SecretType]int{}
+	for _, secret := range secrets.Items {
+		for key, value := range secret.Data {
+			if isSecret(secret, key) && len(value) >= 16 {
+				needles[string(value)] = secret.Namespace + "/" + secret.Name + " " + key
+				kinds[secret.Type]++
+			}
+		}
+	}
+	require.Positive(t, kinds[v1.SecretTypeRegistration], "there are registrations left to look for")
+	require.Positive(t, kinds[corev1.SecretTypeOpaque], "and the tunnel's token, and those of clusters")
+	log, err := world.Log()
+	require.NoError(t, err)
+	haystacks := map[string]string{"the operator's log": log, "events": kubectl(t, "get", "events", "-A", "-o", "yaml")}
+	for _, kind := range strings.Fields(kubectl(t, "api-resources", "--api-group=rancheros.cattle.io", "-o", "name")) {
+		haystacks["a status of "+kind] = statuses(t, kind)
+	}
+	for _, kind := range []string{"bundles.fleet.cattle.io", "bundledeployments.fleet.cattle.io", "leases"} {
+		haystacks[kind] = kubectl(t, "get", kind, "-A", "-o", "yaml")
+	}
+	for where, hay := range haystacks {
+		for needle, what := range needles {
+			require.False(t, strings.Contains(hay, needle), "%s is in %s", what, where)
+		}
+	}
+}
+
+// isSecret tells the keys of the kinds of Secret that we read or write from certificates and names beside them.
+func isSecret(secret corev1.Secret, key string) bool {
+	switch secret.Type {
+	case v1.SecretTypeMachineToken, v1.SecretTypeRegistration, v1.SecretTypeCloudConfig:
+		return key != v1.SecretKeyPreviousTokenExpires
+	}
+	return key == "token" || key == "previousToken"
+}
+
+// statuses are the statuses of all objects of a kind. A registration's URL is the one place where a token is shown on purpose.
+func statuses(t *testing.T, kind string) string {
+	t.Helper()
+	var list unstructured.UnstructuredList
+	require.NoError(t, list.UnmarshalJSON([]byte(kubectl(t, "get", kind, "-A", "-o", "json"))))
+	var all []any
+	for _, item := range list.Items {
+		unstructured.RemoveNestedField(item.Object, "status", "registrationURL")
+		unstructured.RemoveNestedField(item.Object, "status", "registrationToken")
+		all = append(all, item.Object["status"])
+	}
+	encoded, err := json.Marshal(all)
+	require.NoError(t, err)
+	return string(encoded)
+}
