@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -184,6 +185,32 @@ func Test12ClusterMadeAgain(t *testing.T) {
 		})
 		waitFor(t, ns, "machineinventory/"+name, "ClusterAssigned", "TokenReady")
 		require.NotEqual(t, before, joinCommand(t, m))
+	})
+}
+
+// Rancher rotates a token, and the machine gets the new one when it next asks; nothing of ours has to happen in between.
+func Test12Rotation(t *testing.T) {
+	inBothForms(t, func(t *testing.T, form string) {
+		ns := namespace(t, "s12-rotation-"+form)
+		m := newMachine(t, "S12-6")
+		name := register(t, m, ns, registration(t, ns, "edge", "{}")).Name
+		createCluster(t, ns, "site")
+		assign(t, ns, name, "site", "agent")
+		waitFor(t, ns, "machineinventory/"+name, "ClusterAssigned", "TokenReady")
+		before := inventory(t, ns, name)
+		given := map[string]bool{joinCommand(t, m): true}
+		for range 3 {
+			require.NoError(t, world.Rancher.RotateTokens(t.Context()))
+			eventually(t, func() error { // Until 2.14 the token is in a status, which travels by a watch.
+				command := joinCommand(t, m)
+				if given[command] {
+					return errors.New("the machine is given a token that was rotated away")
+				}
+				given[command] = true
+				return nil
+			})
+		}
+		require.Equal(t, before.Status.Conditions, inventory(t, ns, name).Status.Conditions, "and nothing is written for it but that it was seen")
 	})
 }
 
