@@ -22,7 +22,8 @@ type Request struct {
 		Resource, Subresource, Namespace, Name, APIGroup string
 	} `json:"objectRef"`
 	ResponseStatus struct {
-		Code int `json:"code"`
+		Code    int    `json:"code"`
+		Message string `json:"message"`
 	} `json:"responseStatus"`
 	Stage                    string    `json:"stage"`
 	RequestReceivedTimestamp time.Time `json:"requestReceivedTimestamp"`

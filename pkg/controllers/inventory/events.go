@@ -18,10 +18,13 @@ func (h *handler) emit(inventory *v1.MachineInventory, turned []metav1.Condition
 	}
 }
 
-// news is everything but an approval that nobody had to give, and what another condition tells in the same turn.
+// news is everything but an approval that nobody had to give, what another condition tells in the same turn, and what
+// passes by itself in a moment: if it does not, the condition says so. A machine whose cluster comes a day later has three
+// events.
 func news(inventory *v1.MachineInventory, condition metav1.Condition) bool {
 	switch {
-	case condition.Type == v1.ConditionReady, condition.Reason == v1.ReasonNoCluster, condition.Reason == v1.ReasonReplacing:
+	case condition.Type == v1.ConditionReady, condition.Reason == v1.ReasonNoCluster,
+		condition.Reason == v1.ReasonReplacing, condition.Reason == v1.ReasonWaitingForToken:
 		return false
 	case condition.Reason == v1.ReasonApproved:
 		return inventory.Spec.Approved != nil

@@ -108,7 +108,7 @@ func TestAssign(t *testing.T) {
 	m := w.Inventories.All()[0]
 	require.Equal(t, []string{v1.FinalizerClusterToken}, m.Finalizers)
 	require.Equal(t, "c-m-a/"+tokenName, m.Status.ClusterRegistrationTokenNamespace+"/"+m.Status.ClusterRegistrationTokenName)
-	require.Equal(t, []string{"Normal WaitingForToken", "Normal TokenReady"}, w.emitted(), "each turn once, and Ready stays silent")
+	require.Equal(t, []string{"Normal TokenReady"}, w.emitted(), "once; Ready stays silent, and so does what passes in a moment")
 }
 
 func TestUnassignedCostsOneStatus(t *testing.T) {
@@ -133,6 +133,7 @@ func TestClusterComesLater(t *testing.T) {
 	w.fill()
 	w.settle(t)
 	require.Equal(t, v1.ReasonTokenReady, w.reason())
+	require.Equal(t, []string{"Normal WaitingForCluster", "Normal WaitingForManagementCluster", "Normal TokenReady"}, w.emitted(), "P25: at most three")
 }
 
 func TestMovesReleaseAndBack(t *testing.T) {
