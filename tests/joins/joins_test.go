@@ -3,7 +3,7 @@
 //
 // Each answer is checked at once against what the pretend Rancher knows of every token that it has ever made. A token is
 // stale if another had taken its place before the machine asked. That is stricter than what Rancher forgives, whose
-// previous token is good for a grace period: a copy that anybody keeps, for however short a time, would show.
+// previous token is good for a grace period: a server that kept a copy for a second would fail.
 package joins
 
 import (
