@@ -245,6 +245,14 @@ func (r *Rancher) TokenIsGood(token string) bool {
 	return found
 }
 
+// TokenIssued says whose token that is or was, and until when it was the present one.
+func (r *Rancher) TokenIssued(token string) (Issued, bool) {
+	r.tokens.mutex.RLock()
+	defer r.tokens.mutex.RUnlock()
+	issued, known := r.tokens.issued[token]
+	return issued, known
+}
+
 // Tunnels is the number of servers connected over /v3/connect.
 func (r *Rancher) Tunnels() int { return r.tunnel.open() }
 

@@ -25,13 +25,23 @@ type tokens struct {
 	// writing keeps a rotation that a test asked for from crossing the loop's own work on the same token.
 	writing sync.Mutex
 
-	mutex sync.RWMutex
-	good  map[key][]string // registration token object -> what its machines may present
-	owner map[string]key   // the same the other way round
+	mutex  sync.RWMutex
+	good   map[key][]string  // registration token object -> what its machines may present
+	owner  map[string]key    // the same the other way round
+	issued map[string]Issued // all that there ever were
+}
+
+// Issued is a token that this Rancher has given out.
+type Issued struct {
+	// Namespace and Name are the ClusterRegistrationToken's; the namespace is that of the management cluster.
+	Namespace, Name string
+	// Until is when another took its place, or its object was seen to be gone; zero for the present one. Whoever has read it
+	// where Rancher keeps it has done so before.
+	Until time.Time
 }
 
 func newTokens(a *api, opts Options, form *tokenFormBox) *tokens {
-	return &tokens{api: a, opts: opts, form: form, good: map[key][]string{}, owner: map[string]key{}}
+	return &tokens{api: a, opts: opts, form: form, good: map[key][]string{}, owner: map[string]key{}, issued: map[string]Issued{}}
 }
 
 func (t *tokens) loop(log func(string)) (*loop, error) {
@@ -86,6 +96,13 @@ func (t *tokens) reconcile(ctx context.Context, k key, rotate bool) (time.Durati
 		return 0, err
 	}
 	in := tokenInput{form: t.form.get(), now: time.Now(), rotate: rotate, crt: *crt, ttl: t.opts.TokenTTL, grace: t.opts.TokenGrace}
+	if secret != nil && !ownedByUID(secret, obj) {
+		// It was of an object of the same name that is gone, and the garbage collector would take it with it.
+		if err := t.api.remove(ctx, secretsGVR, keyOf(secret)); err != nil {
+			return 0, err
+		}
+		secret = nil
+	}
 	if secret != nil {
 		if in.secret, err = secretData(secret); err != nil {
 			return 0, err
@@ -96,6 +113,8 @@ func (t *tokens) reconcile(ctx context.Context, k key, rotate bool) (time.Durati
 	}
 
 	out := decideToken(in)
+	// A machine may read the token as soon as it is written, and come with it at once.
+	t.announce(k, out.good()[0])
 	out.status.describe(t.api.setting(settingServerURL), t.api.publicCA(), crt.Spec.ClusterName)
 	if err := t.write(ctx, obj, secret, in, out); err != nil {
 		return 0, err
@@ -143,12 +162,32 @@ func tokenSecret(owner *unstructured.Unstructured, data map[string][]byte) *unst
 	return secret
 }
 
+func ownedByUID(secret, owner *unstructured.Unstructured) bool {
+	return slices.ContainsFunc(secret.GetOwnerReferences(), func(reference metav1.OwnerReference) bool { return reference.UID == owner.GetUID() })
+}
+
+// announce records a token that is about to be written.
+func (t *tokens) announce(k key, token string) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	if _, known := t.issued[token]; known {
+		return
+	}
+	t.issued[token] = Issued{Namespace: k.Namespace, Name: k.Name}
+	t.good[k] = append(t.good[k], token)
+	t.owner[token] = k
+}
+
 // remember records what machines may present for a registration token, nothing once it is gone.
 func (t *tokens) remember(k key, good []string) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	for _, token := range t.good[k] {
 		delete(t.owner, token)
+		if was := t.issued[token]; was.Until.IsZero() && (len(good) == 0 || token != good[0]) {
+			was.Until = time.Now()
+			t.issued[token] = was
+		}
 	}
 	delete(t.good, k)
 	if len(good) > 0 {

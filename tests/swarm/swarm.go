@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/rancher/rancheros-operator/pkg/registration/attestation/tpm"
+	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 	"github.com/rancher/rancheros-operator/tests/machine"
 )
 
@@ -107,4 +108,30 @@ func InParallel(n, workers int, do func(i int) error) []error {
 	close(next)
 	wait.Wait()
 	return errs
+}
+
+// Ask asks once at the server for the machine's place in a cluster; anything else is ErrNotYet.
+func (m *Machine) Ask(ctx context.Context, server string) (*protocol.InventoryAnswer, error) {
+	conversation, err := m.client.Inventory(ctx, server)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotYet, err)
+	}
+	return place(conversation.Final)
+}
+
+// AskWithToken is Ask for a machine that shares a secret.
+func AskWithToken(ctx context.Context, server, token string) (*protocol.InventoryAnswer, error) {
+	body, err := (&machine.OldClient{}).InventoryWithToken(ctx, server, token)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotYet, err)
+	}
+	return place([]byte(body))
+}
+
+func place(answer []byte) (*protocol.InventoryAnswer, error) {
+	parsed, err := protocol.ParseInventoryAnswer(answer)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotYet, err)
+	}
+	return parsed, nil
 }

@@ -49,7 +49,7 @@ type pool struct {
 
 func (p *pool) lacks() int { return int(p.Replicas) - len(p.machines) }
 
-// decide is pure. Whatever comes in in whatever order, the same machines are chosen.
+// decide is pure. In whatever order the machines come, the same ones are chosen.
 func decide(g gathered) (choice, error) {
 	var c choice
 	for i := range g.claim.Spec.Pools {

@@ -193,19 +193,19 @@ func (after belongings) patch(machine *v1.MachineInventory) ([]byte, error) {
 }
 
 // document is where the belongings lie in a MachineInventory. Empty ones are left out, so that a patch deletes them.
-func (b belongings) document() map[string]any {
+func (after belongings) document() map[string]any {
 	labels, annotations, spec := map[string]any{}, map[string]any{}, map[string]any{}
-	if b.claim != "" {
-		labels[v1.LabelClaim] = b.claim
+	if after.claim != "" {
+		labels[v1.LabelClaim] = after.claim
 	}
-	if b.record != "" {
-		annotations[v1.AnnotationClaimed] = b.record
+	if after.record != "" {
+		annotations[v1.AnnotationClaimed] = after.record
 	}
-	if b.cluster != "" {
-		spec["clusterName"] = b.cluster
+	if after.cluster != "" {
+		spec["clusterName"] = after.cluster
 	}
-	if b.config != nil {
-		spec["config"] = b.config
+	if after.config != nil {
+		spec["config"] = after.config
 	}
 	return map[string]any{"metadata": map[string]any{"labels": labels, "annotations": annotations}, "spec": spec}
 }

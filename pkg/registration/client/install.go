@@ -94,8 +94,8 @@ var scriptVariables = []string{tokenVariable, "CATTLE_SERVER", "CATTLE_CA_CHECKS
 
 // InstallEnvironment is the script's environment: this program's, and the cluster's token.
 func InstallEnvironment(environment []string, answer *protocol.InventoryAnswer) ([]string, error) {
-	if err := checkArguments([]string{"--token", answer.Token}); err != nil {
-		return nil, err
+	if !usable(answer.Token) || strings.HasPrefix(answer.Token, "-") {
+		return nil, unusable("--token")
 	}
 	kept := slices.DeleteFunc(slices.Clone(environment), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
@@ -138,12 +138,20 @@ func roleFlags(role string) ([]string, error) {
 func checkArguments(args []string) error {
 	for i, arg := range args {
 		value := i > 0 && strings.HasPrefix(args[i-1], "--") && !isRoleFlag(args[i-1])
-		if arg == "" || strings.ContainsFunc(arg, unicode.IsControl) || (value && strings.HasPrefix(arg, "-")) {
-			return &Failure{Cause: CauseBadAnswer, Message: fmt.Sprintf("the server's value for %s cannot be used", args[max(i-1, 0)]),
-				Hint: "correct spec.config of the machineinventory"}
+		if !usable(arg) || (value && strings.HasPrefix(arg, "-")) {
+			return unusable(args[max(i-1, 0)])
 		}
 	}
 	return nil
+}
+
+func usable(value string) bool {
+	return value != "" && !strings.ContainsFunc(value, unicode.IsControl)
+}
+
+func unusable(flag string) error {
+	return &Failure{Cause: CauseBadAnswer, Message: fmt.Sprintf("the server's value for %s cannot be used", flag),
+		Hint: "correct spec.config of the machineinventory"}
 }
 
 func isRoleFlag(flag string) bool {
