@@ -21,7 +21,7 @@ import (
 const handlerName = "registration"
 
 // countDelay gathers the machines that register within it into one write of the registration's count.
-const countDelay = 2 * time.Second
+const countDelay = 5 * time.Second
 
 type handler struct {
 	registrations rancheroscontrollers.MachineRegistrationController

@@ -45,7 +45,7 @@ type waiter struct {
 // twice as many as should be: when a thousand machines come at once, most of them are only in a scheduler's queue, here
 // or on their side. Headers take memory, so who sends them slowly gets less.
 const (
-	quietGrace   = time.Second
+	quietGrace   = 3 * time.Second
 	readingGrace = 100 * time.Millisecond
 )
 
