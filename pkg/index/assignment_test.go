@@ -118,8 +118,7 @@ func TestInventoriesByWhatTheyName(t *testing.T) {
 		find func() ([]*v1.MachineInventory, error)
 		want []string
 	}{
-		{"without a namespace its own is meant", func() ([]*v1.MachineInventory, error) { return indexes.InventoriesByCluster("ns", "site") }, []string{"ns/here"}},
-		{"with one, that one", func() ([]*v1.MachineInventory, error) { return indexes.InventoriesByCluster("fleet-default", "site") }, []string{"ns/there"}},
+		{"no cluster is no cluster's", func() ([]*v1.MachineInventory, error) { return indexes.InventoriesByClusterName("") }, nil},
 		{"by name, in whatever namespace", func() ([]*v1.MachineInventory, error) { return indexes.InventoriesByClusterName("site") }, []string{"ns/here", "ns/there"}},
 		{"by the place that they want", func() ([]*v1.MachineInventory, error) { return indexes.InventoriesReplacing("ns", "here") }, []string{"ns/new"}},
 		{"which is in their own namespace", func() ([]*v1.MachineInventory, error) { return indexes.InventoriesReplacing("other", "here") }, nil},

@@ -30,7 +30,6 @@ const (
 	byToken        = "rancheros.cattle.io/by-token"
 	byTPMDigest    = "rancheros.cattle.io/by-tpm-digest"
 	byTPMHash      = "rancheros.cattle.io/by-tpm-hash"
-	byCluster      = "rancheros.cattle.io/by-cluster"
 	byClusterName  = "rancheros.cattle.io/by-cluster-name"
 	byName         = "rancheros.cattle.io/by-name"
 	byReplaced     = "rancheros.cattle.io/by-replaced"
@@ -72,7 +71,6 @@ func Add(c *clients.Clients) *Indexes {
 	indexes.machineTokens.AddIndexer(byToken, secretByToken)
 	indexes.inventories.AddIndexer(byTPMHash, inventoryByTPMHash)
 	indexes.inventories.AddIndexer(byTPMDigest, inventoryByTPMDigest)
-	indexes.inventories.AddIndexer(byCluster, inventoryByCluster)
 	indexes.inventories.AddIndexer(byClusterName, inventoryByClusterName)
 	indexes.inventories.AddIndexer(byReplaced, inventoryByReplaced)
 	indexes.inventories.AddIndexer(byTokenSecret, inventoryByTokenSecret)
@@ -124,13 +122,6 @@ func inventoryByTPMDigest(inventory *v1.MachineInventory) ([]string, error) {
 		return nil, nil
 	}
 	return []string{digest([]byte(hash))}, nil
-}
-
-func inventoryByCluster(inventory *v1.MachineInventory) ([]string, error) {
-	if inventory.Spec.ClusterName == "" {
-		return nil, nil
-	}
-	return []string{key(ClusterNamespace(inventory), inventory.Spec.ClusterName)}, nil
 }
 
 func inventoryByTokenSecret(inventory *v1.MachineInventory) ([]string, error) {
@@ -204,11 +195,6 @@ func (i *Indexes) InventoriesByTPMHash(hash string) ([]*v1.MachineInventory, err
 // InventoriesByTPMDigest are the machines the SHA-256 of whose TPM hash, as text, is the given one.
 func (i *Indexes) InventoriesByTPMDigest(sum [sha256.Size]byte) ([]*v1.MachineInventory, error) {
 	return lookup(i.inventories, byTPMDigest, hex.EncodeToString(sum[:]))
-}
-
-// InventoriesByCluster are the machines assigned to the provisioning Cluster of that name.
-func (i *Indexes) InventoriesByCluster(namespace, cluster string) ([]*v1.MachineInventory, error) {
-	return lookup(i.inventories, byCluster, key(namespace, cluster))
 }
 
 // InventoriesByRegistration are the machines that came from the registration.

@@ -87,8 +87,6 @@ func TestInventories(t *testing.T) {
 		{"the digest of nothing is nobody's", func() ([]*v1.MachineInventory, error) {
 			return indexes.InventoriesByTPMDigest(sha256.Sum256(nil))
 		}, nil},
-		{"by cluster, in its own namespace only", func() ([]*v1.MachineInventory, error) { return indexes.InventoriesByCluster("ns", "site") }, []string{"ns/one"}},
-		{"no cluster is no cluster's", func() ([]*v1.MachineInventory, error) { return indexes.InventoriesByCluster("ns", "") }, nil},
 		{"by registration", func() ([]*v1.MachineInventory, error) { return indexes.InventoriesByRegistration("ns", "edge") }, []string{"ns/one"}},
 		{"by shared Secret, in its own namespace only", func() ([]*v1.MachineInventory, error) {
 			return indexes.InventoriesByTokenSecret("elsewhere", "shared")

@@ -21,6 +21,7 @@ func oldMachine(changes ...func(*v1.MachineInventory)) *v1.MachineInventory {
 	m := machine("site")
 	m.Name, m.UID = "old", "uid-old"
 	m.Labels = map[string]string{"site": "berlin", "rack": "7", v1.LabelRegistration: "edge", v1.LabelAssurance: v1.AssuranceCertificate}
+	m.Annotations = map[string]string{"rancheros.cattle.io/claimed": "by a claim", "rack-note": "bottom"}
 	m.Spec.TPM = strings.Repeat("aa", 32)
 	m.Spec.Config.Address = "192.0.2.1"
 	for _, change := range changes {
@@ -96,6 +97,8 @@ func (w world) requireReplaced(t *testing.T) {
 	taken, left := w.named("new"), w.named("old")
 	require.Equal(t, map[string]string{"site": "berlin", "rack": "7", "own": "yes", v1.LabelRegistration: "spare", v1.LabelAssurance: v1.AssuranceFirstUse}, taken.Labels,
 		"how it proved who it is stays its own")
+	require.Equal(t, map[string]string{"rancheros.cattle.io/claimed": "by a claim", v1.AnnotationReplaced: "old"}, taken.Annotations,
+		"what the operator has noted about the place goes with it, and what others have, stays")
 	require.Equal(t, "site", taken.Spec.ClusterName)
 	require.Equal(t, &v1.MachineConfig{Role: "server", Address: "192.0.2.1", NodeName: "old"}, taken.Spec.Config, "its node is called as the old one was")
 	require.Equal(t, "True Replaced", conditionOf(taken, v1.ConditionReplacement))
@@ -105,6 +108,7 @@ func (w world) requireReplaced(t *testing.T) {
 
 	require.Equal(t, "new", left.Spec.ReplacedBy)
 	require.Equal(t, map[string]string{v1.LabelRegistration: "edge", v1.LabelAssurance: v1.AssuranceCertificate}, left.Labels, "no selector finds both")
+	require.Equal(t, map[string]string{"rack-note": "bottom"}, left.Annotations)
 	require.Empty(t, left.Spec.ClusterName)
 	require.False(t, *left.Spec.Approved)
 	require.Equal(t, "new", left.Status.ReplacedBy.Name)

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"fmt"
+	"strings"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 	"github.com/rancher/rancheros-operator/pkg/index"
@@ -89,6 +90,9 @@ func inPlaceOf(old, inventory *v1.MachineInventory) *v1.MachineInventory {
 	if taken.Annotations == nil {
 		taken.Annotations = map[string]string{}
 	}
+	for key, value := range notes(old) {
+		taken.Annotations[key] = value
+	}
 	taken.Annotations[v1.AnnotationReplaced] = old.Name
 	return taken
 }
@@ -109,6 +113,11 @@ func emptied(old, successor *v1.MachineInventory) *v1.MachineInventory {
 			delete(empty.Labels, key)
 		}
 	}
+	for key, value := range notes(old) {
+		if successor.Annotations[key] == value {
+			delete(empty.Annotations, key)
+		}
+	}
 	empty.Spec.ClusterName, empty.Spec.ClusterNamespace = "", ""
 	return empty
 }
@@ -122,4 +131,16 @@ func moving(old *v1.MachineInventory) map[string]string {
 		}
 	}
 	return labels
+}
+
+// notes are what the operator itself has written down about the machine's place, such as which claim it has it from. What
+// others annotate is about the hardware as much as about the place, and stays where it is.
+func notes(old *v1.MachineInventory) map[string]string {
+	annotations := map[string]string{}
+	for key, value := range old.Annotations {
+		if strings.HasPrefix(key, v1.AnnotationPrefix) && key != v1.AnnotationReplaced {
+			annotations[key] = value
+		}
+	}
+	return annotations
 }

@@ -23,6 +23,8 @@ const (
 
 	// AnnotationApplied holds the digest of what we last wrote to an object of another's kind.
 	AnnotationApplied = "rancheros.cattle.io/applied"
+	// AnnotationPrefix begins all annotations of ours.
+	AnnotationPrefix = "rancheros.cattle.io/"
 	// AnnotationReplaced names, on a MachineInventory, the one whose place it has taken; written together with what was taken.
 	AnnotationReplaced = "rancheros.cattle.io/replaced"
 
