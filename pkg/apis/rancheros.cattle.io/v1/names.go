@@ -18,6 +18,10 @@ const (
 	LabelMachine = "rancheros.cattle.io/machine"
 	// LabelImage names, on a Bundle and on what it brings, the ManagedOSImage that it comes from.
 	LabelImage = "rancheros.cattle.io/managed-os-image"
+	// LabelChannel names, on a ManagedOSVersion, a Job and its pods, the ManagedOSVersionChannel that made them.
+	LabelChannel = "rancheros.cattle.io/channel"
+	// LabelNoLongerListed marks a ManagedOSVersion that its channel does not list any more: nothing follows a channel there.
+	LabelNoLongerListed = "rancheros.cattle.io/no-longer-listed"
 
 	// AnnotationApplied holds the digest of what we last wrote to an object of another's kind.
 	AnnotationApplied = "rancheros.cattle.io/applied"
@@ -49,6 +53,11 @@ const (
 	AnnotationRotateToken = "rancheros.cattle.io/rotate-token"
 	// AnnotationRotateTokenGrace is how long the old token still works, as a Go duration; absent, not at all.
 	AnnotationRotateTokenGrace = "rancheros.cattle.io/rotate-token-grace"
+	// AnnotationSyncChannel, on a ManagedOSVersionChannel, asks it at once whenever its value changes.
+	AnnotationSyncChannel = "rancheros.cattle.io/sync-channel"
+	// AnnotationConfirmRemoval, on a ManagedOSVersionChannel, with the value that the condition's message names, lets an
+	// answer take away more than half of the versions.
+	AnnotationConfirmRemoval = "rancheros.cattle.io/confirm-removal"
 )
 
 // How an identity was established: values of LabelAssurance and status.assurance.
