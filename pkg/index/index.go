@@ -37,6 +37,7 @@ const (
 	byTokenName    = "rancheros.cattle.io/by-token-name"
 	byObjectName   = "rancheros.cattle.io/by-object-name"
 	byVersion      = "rancheros.cattle.io/by-version"
+	byChannel      = "rancheros.cattle.io/by-channel"
 )
 
 // Indexes looks objects up in the caches.
@@ -46,6 +47,7 @@ type Indexes struct {
 	machineTokens       corev1controllers.SecretCache
 	inventories         rancheroscontrollers.MachineInventoryCache
 	images              rancheroscontrollers.ManagedOSImageCache
+	versions            rancheroscontrollers.ManagedOSVersionCache
 	clusters            provisioningcontrollers.ClusterCache
 	clusterTokens       managementcontrollers.ClusterRegistrationTokenCache
 }
@@ -58,6 +60,7 @@ func Add(c *clients.Clients) *Indexes {
 		machineTokens:       c.MachineTokens.Cache(),
 		inventories:         c.RancherOS.MachineInventory().Cache(),
 		images:              c.RancherOS.ManagedOSImage().Cache(),
+		versions:            c.RancherOS.ManagedOSVersion().Cache(),
 		clusters:            c.Provisioning.Cluster().Cache(),
 		clusterTokens:       c.Management.ClusterRegistrationToken().Cache(),
 	}
@@ -72,6 +75,7 @@ func Add(c *clients.Clients) *Indexes {
 	indexes.clusterTokens.AddIndexer(byMachine, clusterTokenByMachine)
 	indexes.images.AddIndexer(byVersion, imageByVersion)
 	indexes.images.AddIndexer(byObjectName, imageByObjectName)
+	indexes.versions.AddIndexer(byChannel, versionByChannel)
 	return indexes
 }
 

@@ -25,6 +25,8 @@ const (
 
 	// AnnotationApplied holds the digest of what we last wrote to an object of another's kind.
 	AnnotationApplied = "rancheros.cattle.io/applied"
+	// AnnotationRelease holds, on a ManagedOSVersion, the digest of what its channel said when it was made.
+	AnnotationRelease = "rancheros.cattle.io/release"
 
 	// FinalizerClusterToken holds back a MachineInventory until its ClusterRegistrationToken is gone.
 	FinalizerClusterToken = "rancheros.cattle.io/cluster-token"
