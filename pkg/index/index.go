@@ -38,6 +38,7 @@ const (
 	byObjectName   = "rancheros.cattle.io/by-object-name"
 	byVersion      = "rancheros.cattle.io/by-version"
 	byChannel      = "rancheros.cattle.io/by-channel"
+	byFollowed     = "rancheros.cattle.io/by-followed-channel"
 )
 
 // Indexes looks objects up in the caches.
@@ -48,6 +49,7 @@ type Indexes struct {
 	inventories         rancheroscontrollers.MachineInventoryCache
 	images              rancheroscontrollers.ManagedOSImageCache
 	versions            rancheroscontrollers.ManagedOSVersionCache
+	channels            rancheroscontrollers.ManagedOSVersionChannelCache
 	clusters            provisioningcontrollers.ClusterCache
 	clusterTokens       managementcontrollers.ClusterRegistrationTokenCache
 }
@@ -61,6 +63,7 @@ func Add(c *clients.Clients) *Indexes {
 		inventories:         c.RancherOS.MachineInventory().Cache(),
 		images:              c.RancherOS.ManagedOSImage().Cache(),
 		versions:            c.RancherOS.ManagedOSVersion().Cache(),
+		channels:            c.RancherOS.ManagedOSVersionChannel().Cache(),
 		clusters:            c.Provisioning.Cluster().Cache(),
 		clusterTokens:       c.Management.ClusterRegistrationToken().Cache(),
 	}
@@ -75,6 +78,7 @@ func Add(c *clients.Clients) *Indexes {
 	indexes.clusterTokens.AddIndexer(byMachine, clusterTokenByMachine)
 	indexes.images.AddIndexer(byVersion, imageByVersion)
 	indexes.images.AddIndexer(byObjectName, imageByObjectName)
+	indexes.images.AddIndexer(byFollowed, imageByFollowed)
 	indexes.versions.AddIndexer(byChannel, versionByChannel)
 	return indexes
 }

@@ -24,11 +24,15 @@ func TestNewestOfChannel(t *testing.T) {
 	indexes := Add(memoryapi.New(t,
 		version("ns", "v1.2.0", nil), version("ns", "v1.10.0", nil), version("ns", "v2.0.0-rc1", nil),
 		version("ns", "v3.0.0", func(v *v1.ManagedOSVersion) { v.Labels = map[string]string{v1.LabelNoLongerListed: "true"} }),
-		version("ns", "v4.0.0", func(v *v1.ManagedOSVersion) { v.OwnerReferences = nil; v.Labels = map[string]string{v1.LabelChannel: "stable"} }),
+		version("ns", "v4.0.0", func(v *v1.ManagedOSVersion) {
+			v.OwnerReferences = nil
+			v.Labels = map[string]string{v1.LabelChannel: "stable"}
+		}),
 		version("ns", "v5.0.0", func(v *v1.ManagedOSVersion) { v.OwnerReferences[0].Kind = "ManagedOSImage" }),
 		version("ns", "v6.0.0", func(v *v1.ManagedOSVersion) { v.OwnerReferences[0].APIVersion = "example.com/v1" }),
 		version("ns", "v7.0.0", func(v *v1.ManagedOSVersion) { v.DeletionTimestamp, v.Finalizers = &now, []string{"a/b"} }),
 		version("other", "v8.0.0", nil),
+		version("ns", "v9.0.0", func(v *v1.ManagedOSVersion) { v.OwnerReferences[0].UID = "of a channel that was deleted" }),
 		version("candidates", "v1.0.0-rc2", nil), version("candidates", "v1.0.0-rc10", nil),
 		version("unknown", "latest", nil),
 	).Clients())
@@ -39,7 +43,7 @@ func TestNewestOfChannel(t *testing.T) {
 		{"no version that is one", "unknown", ""},
 		{"nothing", "none", ""},
 	} {
-		newest, err := indexes.NewestOfChannel(c.namespace, "stable")
+		newest, err := indexes.NewestOfChannel(&v1.ManagedOSVersionChannel{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "stable", UID: "u"}})
 		require.NoError(t, err)
 		if c.want == "" {
 			require.Nil(t, newest, c.why)
@@ -49,8 +53,27 @@ func TestNewestOfChannel(t *testing.T) {
 	}
 	all, err := indexes.VersionsByChannel("ns", "stable")
 	require.NoError(t, err)
-	require.Len(t, all, 5)
+	require.Len(t, all, 6)
 	release := Release(all[0])
 	require.Equal(t, "v0.1.0", release.MinVersion)
 	require.True(t, release.Version.Known())
+}
+
+func TestImagesByChannel(t *testing.T) {
+	image := func(namespace, name, channel string) *v1.ManagedOSImage {
+		return &v1.ManagedOSImage{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: v1.ManagedOSImageSpec{ManagedOSVersionChannelName: channel}}
+	}
+	indexes := Add(memoryapi.New(t, image("ns", "a", "stable"), image("ns", "b", "other"), image("ns", "c", ""), image("elsewhere", "d", "stable"),
+		&v1.ManagedOSVersionChannel{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "stable"}}).Clients())
+	for channel, want := range map[string][]string{"stable": {"ns/a"}, "": {"ns/a", "ns/b"}, "none": nil} {
+		found, err := indexes.ImagesByChannel("ns", channel)
+		require.NoError(t, err)
+		require.Equal(t, want, keys(found), channel)
+	}
+	channel, err := indexes.Channel("ns", "stable")
+	require.NoError(t, err)
+	require.Equal(t, "stable", channel.Name)
+	channel, err = indexes.Channel("elsewhere", "stable")
+	require.NoError(t, err)
+	require.Nil(t, channel)
 }

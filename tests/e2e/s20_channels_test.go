@@ -57,6 +57,29 @@ func Test20Channel(t *testing.T) {
 	eventually(t, func() error { return gone(t.Context(), "mosversion", "-n", ns) })
 }
 
+// A new release reaches the clusters of an image that follows the channel as soon as the channel is asked.
+func Test20ImageFollowsChannel(t *testing.T) {
+	ns := namespace(t, "s20-follow")
+	createCluster(t, ns, "site")
+	apply(t, fmt.Sprintf(imageManifest, "os", ns, "{managedOSVersionChannelName: stable, clusterTargets: [{clusterName: site}]}"))
+	waitFor(t, ns, "mosimage/os", "Delivered", "ChannelNotFound")
+	server := newReleases(t)
+	server.publish("v1.9.0", "v1.0.0", "v2.0.0-rc1")
+	apply(t, server.channel(ns, "stable", ", pollInterval: 1m"))
+	runs := func(version string) {
+		plan(t, ns, "site", "os", func(spec map[string]any) error {
+			upgrade, _ := spec["upgrade"].(map[string]any)
+			return equal("upgrade.image", upgrade["image"], "registry.example.com/rancher/os2:"+version)
+		})
+	}
+	runs("v1.9.0")
+	server.publish("v1.10.0", "v1.9.0", "v1.0.0", "v2.0.0-rc1")
+	syncNow(t, ns, "stable", "1")
+	runs("v1.10.0")
+	kubectl(t, "delete", "mosimage", "os", "-n", ns)
+	kubectl(t, "delete", "moschannel", "stable", "-n", ns)
+}
+
 // A server that never answers holds up no other channel.
 func Test20SlowChannel(t *testing.T) {
 	ns := namespace(t, "s20-slow")

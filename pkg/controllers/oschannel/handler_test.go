@@ -194,7 +194,7 @@ func TestChannel(t *testing.T) {
 	w.documents.serve(200, "v1.0.0", "v1.1.0", "v1.2.0-rc1", "v1.2.0")
 	w.again(t, "now")
 	require.Equal(t, []string{"fleet-default/v1.0.0", "fleet-default/v1.1.0", "fleet-default/v1.2.0", "fleet-default/v1.2.0-rc1"}, w.Versions.Names())
-	newest, err := w.indexes.NewestOfChannel("fleet-default", "stable")
+	newest, err := w.indexes.NewestOfChannel(w.Channels.All()[0])
 	require.NoError(t, err)
 	require.Equal(t, "v1.2.0", newest.Name)
 	require.Equal(t, []string{"Normal NewLatestVersion"}, w.emitted())

@@ -202,3 +202,12 @@ const (
 	// ReasonVersionNameTaken: a ManagedOSVersion of that name exists and is not this channel's. Delete or rename it.
 	ReasonVersionNameTaken = "VersionNameTaken"
 )
+
+// Reasons of a ManagedOSImage that follows a channel.
+const (
+	// ReasonChannelNotFound: the ManagedOSVersionChannel does not exist in this namespace. Create it, or correct the name.
+	ReasonChannelNotFound = "ChannelNotFound"
+	// ReasonChannelWithoutVersions: the ManagedOSVersionChannel has no version yet. Wait; if it stays so, look at the channel's
+	// own conditions.
+	ReasonChannelWithoutVersions = "ChannelWithoutVersions"
+)
