@@ -27,6 +27,7 @@ func runCommand() *cli.Command {
 			if c.Args().Present() {
 				extra = fmt.Errorf("there is nothing to do with %q", c.Args().First())
 			}
+			options.ChannelNetworks = c.StringSlice("channel-networks")
 			if err := errors.Join(extra, setLog(logLevel, logFormat), options.Validate()); err != nil {
 				return usageError{err}
 			}
@@ -74,6 +75,8 @@ func serverFlags(o *operator.Options) []cli.Flag {
 			Usage: "`HOST:PORT` of /healthz and /readyz"},
 		&cli.BoolFlag{Name: "profile", EnvVars: []string{"PROFILE"}, Destination: &o.Profile,
 			Usage: "serve Go's profiles on --health-addr, below /debug/pprof/"},
+		&cli.StringSliceFlag{Name: "channel-networks", EnvVars: []string{"CHANNEL_NETWORKS"},
+			Usage: "`NETWORKS`, such as 127.0.0.0/8, that channels may reach although they are the operator's own host or link-local"},
 		&cli.IntFlag{Name: "max-in-flight", EnvVars: []string{"MAX_IN_FLIGHT"}, Destination: &o.MaxInFlight, Value: 1024,
 			Usage: "most machines that are answered at the same time; the rest are told to come back"},
 	}

@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	typedbatchv1 "k8s.io/client-go/kubernetes/typed/batch/v1"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
@@ -50,6 +51,10 @@ type Clients struct {
 	Tunnel corev1controllers.SecretController
 	// Secrets reads and writes any Secret that our rights allow, uncached.
 	Secrets corev1controllers.SecretClient
+	// Jobs runs containers in the cluster, and Pods shows what became of them; uncached, since they are looked at by name.
+	Jobs typedbatchv1.JobsGetter
+	// Pods: see Jobs.
+	Pods typedcorev1.PodsGetter
 	// Events tells people what happened to an object.
 	Events record.EventRecorder
 
@@ -77,7 +82,7 @@ func New(ctx context.Context, options Options) (*Clients, error) {
 		clients.Tunnel = corev1controllers.New(clients.tunnel).Secret()
 	}
 	clients.Secrets = clients.Registrations
-	return clients, clients.addEvents(ctx, options.Config)
+	return clients, clients.addTyped(ctx, options.Config)
 }
 
 func (c *Clients) secretsOfType(kind corev1.SecretType) corev1controllers.SecretController {
@@ -103,11 +108,16 @@ func (c *Clients) newFactory(options *cache.SharedCacheFactoryOptions) controlle
 	return controller.NewSharedControllerFactory(cache.NewSharedCachedFactory(c.clients, options), nil)
 }
 
-func (c *Clients) addEvents(ctx context.Context, config *rest.Config) error {
+func (c *Clients) addTyped(ctx context.Context, config *rest.Config) error {
+	jobs, err := typedbatchv1.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("making client of Jobs: %w", err)
+	}
 	client, err := typedcorev1.NewForConfig(config)
 	if err != nil {
-		return fmt.Errorf("making client of Events: %w", err)
+		return fmt.Errorf("making client of Pods and Events: %w", err)
 	}
+	c.Jobs, c.Pods = jobs, client
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.Events("")})
 	c.Events = broadcaster.NewRecorder(schemes.All, corev1.EventSource{Component: "rancheros-operator"})

@@ -5,24 +5,33 @@ package controllers
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/rancher/rancheros-operator/pkg/clients"
 	"github.com/rancher/rancheros-operator/pkg/controllers/identity"
 	"github.com/rancher/rancheros-operator/pkg/controllers/inventory"
 	"github.com/rancher/rancheros-operator/pkg/controllers/machineclaim"
 	"github.com/rancher/rancheros-operator/pkg/controllers/machinetoken"
+	"github.com/rancher/rancheros-operator/pkg/controllers/oschannel"
 	"github.com/rancher/rancheros-operator/pkg/controllers/osimage"
 	"github.com/rancher/rancheros-operator/pkg/controllers/registration"
 	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/settings"
 )
 
+// Options are what a deployment decides about the controllers.
+type Options struct {
+	// ChannelNetworks may be reached by channels although they are forbidden otherwise; see package channel.
+	ChannelNetworks []netip.Prefix
+}
+
 // Register adds every controller's handlers to the clients. They run once the clients' handlers are started.
-func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, settings *settings.Settings) {
+func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, settings *settings.Settings, options Options) {
 	registration.Register(ctx, c, indexes, settings)
 	machinetoken.Register(ctx, c, indexes)
 	identity.Register(ctx, c, indexes)
 	machineclaim.Register(ctx, c, indexes)
 	inventory.Register(ctx, c, indexes)
+	oschannel.Register(ctx, c, indexes, options.ChannelNetworks)
 	osimage.Register(ctx, c, indexes, settings)
 }

@@ -41,6 +41,8 @@ const (
 	byVersion      = "rancheros.cattle.io/by-version"
 	byClaim        = "rancheros.cattle.io/by-claim"
 	byNeed         = "rancheros.cattle.io/by-need"
+	byChannel      = "rancheros.cattle.io/by-channel"
+	byFollowed     = "rancheros.cattle.io/by-followed-channel"
 )
 
 // Indexes looks objects up in the caches.
@@ -51,6 +53,8 @@ type Indexes struct {
 	inventories         rancheroscontrollers.MachineInventoryCache
 	claims              rancheroscontrollers.MachineClaimCache
 	images              rancheroscontrollers.ManagedOSImageCache
+	versions            rancheroscontrollers.ManagedOSVersionCache
+	channels            rancheroscontrollers.ManagedOSVersionChannelCache
 	clusters            provisioningcontrollers.ClusterCache
 	clusterTokens       managementcontrollers.ClusterRegistrationTokenCache
 }
@@ -64,6 +68,8 @@ func Add(c *clients.Clients) *Indexes {
 		inventories:         c.RancherOS.MachineInventory().Cache(),
 		claims:              c.RancherOS.MachineClaim().Cache(),
 		images:              c.RancherOS.ManagedOSImage().Cache(),
+		versions:            c.RancherOS.ManagedOSVersion().Cache(),
+		channels:            c.RancherOS.ManagedOSVersionChannel().Cache(),
 		clusters:            c.Provisioning.Cluster().Cache(),
 		clusterTokens:       c.Management.ClusterRegistrationToken().Cache(),
 	}
@@ -82,6 +88,8 @@ func Add(c *clients.Clients) *Indexes {
 	indexes.clusterTokens.AddIndexer(byMachine, clusterTokenByMachine)
 	indexes.images.AddIndexer(byVersion, imageByVersion)
 	indexes.images.AddIndexer(byObjectName, imageByObjectName)
+	indexes.images.AddIndexer(byFollowed, imageByFollowed)
+	indexes.versions.AddIndexer(byChannel, versionByChannel)
 	return indexes
 }
 

@@ -68,7 +68,7 @@ func Run(ctx context.Context, options Options) error {
 		return lead(ctx, options, config, func(ctx context.Context) error {
 			// Handlers stay until the process ends: lasso takes them away, when their context ends, under the feet of
 			// workers that still run them.
-			controllers.Register(context.WithoutCancel(ctx), c, indexes, rancher)
+			controllers.Register(context.WithoutCancel(ctx), c, indexes, rancher, controllers.Options{ChannelNetworks: options.channelNetworks()})
 			return c.StartHandlers(ctx, options.Workers)
 		})
 	})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"time"
@@ -35,6 +36,8 @@ type Options struct {
 	QPS, Burst int
 	// Workers is how many objects of a kind are reconciled at the same time.
 	Workers int
+	// ChannelNetworks are networks, such as 127.0.0.0/8, that channels may reach although they are forbidden otherwise.
+	ChannelNetworks []string
 	// MaxInFlight is how many machines are answered at the same time.
 	MaxInFlight int
 }
@@ -50,7 +53,29 @@ func (o *Options) Validate() error {
 		between("workers", o.Workers, 1, 100),
 		between("max-in-flight", o.MaxInFlight, 1, 65536),
 		o.validateNames(),
+		o.validateNetworks(),
 	)
+}
+
+func (o *Options) validateNetworks() error {
+	var errs []error
+	for _, network := range o.ChannelNetworks {
+		if _, err := netip.ParsePrefix(network); err != nil {
+			errs = append(errs, fmt.Errorf("--channel-networks must be networks such as 127.0.0.0/8, not %q", network))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// channelNetworks are those that Validate has found to be some.
+func (o *Options) channelNetworks() []netip.Prefix {
+	var networks []netip.Prefix
+	for _, network := range o.ChannelNetworks {
+		if prefix, err := netip.ParsePrefix(network); err == nil {
+			networks = append(networks, prefix)
+		}
+	}
+	return networks
 }
 
 func between(flag string, value, least, most int) error {

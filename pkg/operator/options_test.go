@@ -72,6 +72,7 @@ func TestValidateRefuses(t *testing.T) {
 		{"F26 a burst below the average", func(o *Options) { o.Burst = o.QPS - 1 }, "--burst must be from 500 to 20000, not 499"},
 		{"F27 no workers", func(o *Options) { o.Workers = 0 }, "--workers must be from 1 to 100, not 0"},
 		{"F27 ten thousand", func(o *Options) { o.Workers = 10000 }, "--workers"},
+		{"networks that are none", func(o *Options) { o.ChannelNetworks = []string{"127.0.0.0/8", "localhost"} }, `--channel-networks must be networks such as 127.0.0.0/8, not "localhost"`},
 		{"half of TLS", func(o *Options) { o.TLSCertFile = "tls.crt" }, "--tls-cert-file and --tls-key-file must be given together"},
 		{"the other half", func(o *Options) { o.TLSKeyFile = "tls.key" }, "--tls-cert-file and --tls-key-file must be given together"},
 	} {

@@ -39,7 +39,11 @@ func run(m *testing.M) (int, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	world, err = harness.Start(ctx, harness.Options{Dir: dir, Operator: "rancheros-operator-race"})
+	world, err = harness.Start(ctx, harness.Options{
+		Dir: dir, Operator: "rancheros-operator-race",
+		// The servers of channels are in this process.
+		Args: []string{"--channel-networks", "127.0.0.0/8"},
+	})
 	if err != nil {
 		return 1, fmt.Errorf("%w (the programs in bin/ are built by `make build-test`; logs are in %s)", err, dir)
 	}

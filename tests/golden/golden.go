@@ -1,7 +1,7 @@
 // Package golden compares what is emitted with files that people have read: each file in a package's testdata is the
 // whole of one document. After a change that is meant, write them anew and read the difference:
 //
-//	go test ./pkg/controllers/osimage ./pkg/cloudconfig -update && git diff
+//	go test ./pkg/controllers/osimage ./pkg/controllers/oschannel ./pkg/cloudconfig -update && git diff
 package golden
 
 import (

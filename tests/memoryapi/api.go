@@ -29,6 +29,7 @@ type API struct {
 	Claims        *Store[*v1.MachineClaim, *v1.MachineClaimList]
 	Images        *Store[*v1.ManagedOSImage, *v1.ManagedOSImageList]
 	Versions      *Store[*v1.ManagedOSVersion, *v1.ManagedOSVersionList]
+	Channels      *Store[*v1.ManagedOSVersionChannel, *v1.ManagedOSVersionChannelList]
 	ClusterTokens *Store[*managementv3.ClusterRegistrationToken, *managementv3.ClusterRegistrationTokenList]
 	Clusters      *Store[*provisioningv1.Cluster, *provisioningv1.ClusterList]
 	Bundles       *Store[*fleetv1.Bundle, *fleetv1.BundleList]
@@ -75,6 +76,7 @@ func New(t testing.TB, objects ...runtime.Object) *API {
 	a.Claims = newStore[*v1.MachineClaim, *v1.MachineClaimList](t, a, "machineclaims")
 	a.Images = newStore[*v1.ManagedOSImage, *v1.ManagedOSImageList](t, a, "managedosimages")
 	a.Versions = newStore[*v1.ManagedOSVersion, *v1.ManagedOSVersionList](t, a, "managedosversions")
+	a.Channels = newStore[*v1.ManagedOSVersionChannel, *v1.ManagedOSVersionChannelList](t, a, "managedosversionchannels")
 	a.ClusterTokens = newStore[*managementv3.ClusterRegistrationToken, *managementv3.ClusterRegistrationTokenList](t, a, "clusterregistrationtokens")
 	a.Clusters = newStore[*provisioningv1.Cluster, *provisioningv1.ClusterList](t, a, "clusters")
 	a.Bundles = newStore[*fleetv1.Bundle, *fleetv1.BundleList](t, a, "bundles")
@@ -97,6 +99,8 @@ func (a *API) Put(objects ...runtime.Object) {
 			a.Images.put(object)
 		case *v1.ManagedOSVersion:
 			a.Versions.put(object)
+		case *v1.ManagedOSVersionChannel:
+			a.Channels.put(object)
 		case *managementv3.ClusterRegistrationToken:
 			a.ClusterTokens.put(object)
 		case *provisioningv1.Cluster:
@@ -184,6 +188,10 @@ func (r rancheros) ManagedOSImage() rancheroscontrollers.ManagedOSImageControlle
 
 func (r rancheros) ManagedOSVersion() rancheroscontrollers.ManagedOSVersionController {
 	return r.api.Versions
+}
+
+func (r rancheros) ManagedOSVersionChannel() rancheroscontrollers.ManagedOSVersionChannelController {
+	return r.api.Channels
 }
 
 type management struct {

@@ -80,6 +80,9 @@ func (h *handler) gather(image *v1.ManagedOSImage) (input, error) {
 	case !apierrors.IsNotFound(err):
 		return in, fmt.Errorf("reading Bundle: %w", err)
 	}
+	if in.version, err = h.followed(image); err != nil {
+		return in, err
+	}
 	if image.Spec.OSImage == "" && image.Spec.ManagedOSVersionName != "" {
 		in.version, err = h.versions.Get(image.Namespace, image.Spec.ManagedOSVersionName)
 		if apierrors.IsNotFound(err) {

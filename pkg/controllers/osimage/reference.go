@@ -28,7 +28,7 @@ func resolveImage(in input) (reference.Named, error) {
 		return parseImage(in.image.Spec.UpgradeContainer.Image, "", v1.ReasonInvalidSpec, "upgradeContainer.image")
 	}
 	return nil, refuse(v1.ReasonNothingToDo,
-		"neither osImage nor managedOSVersionName is given; give one to upgrade nodes; a rollout that is under way goes on")
+		"none of osImage, managedOSVersionName and managedOSVersionChannelName is given; give one to upgrade nodes; a rollout that is under way goes on")
 }
 
 func upgradeImage(version *v1.ManagedOSVersion) (string, error) {

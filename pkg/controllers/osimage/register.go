@@ -45,6 +45,7 @@ func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, s
 	}
 	h.images.OnChange(ctx, handlerName, h.onChange)
 	c.RancherOS.ManagedOSVersion().OnChange(ctx, handlerName, h.onVersion)
+	h.followChannels(ctx, c)
 	h.bundles.OnChange(ctx, handlerName, h.onBundle)
 	h.secrets.OnChange(ctx, handlerName, h.onSecret)
 	c.Management.Setting().OnChange(ctx, handlerName, h.onSetting)

@@ -55,6 +55,13 @@ type ManagedOSImageSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self == '' || self.matches(r'^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')`,message="managedOSVersionName must be the name of a ManagedOSVersion in this namespace"
 	ManagedOSVersionName string `json:"managedOSVersionName,omitempty"`
 
+	// A ManagedOSVersionChannel in this namespace whose newest version to run, now and later; release candidates only while
+	// it has nothing else. osImage and managedOSVersionName win when they are given, too.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule=`self == '' || self.matches(r'^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')`,message="managedOSVersionChannelName must be the name of a ManagedOSVersionChannel in this namespace"
+	ManagedOSVersionChannelName string `json:"managedOSVersionChannelName,omitempty"`
+
 	// Which nodes of the targeted clusters to upgrade, by their labels. Null or empty: all of them.
 	// +optional
 	// +nullable

@@ -20,6 +20,10 @@ const (
 	LabelClaim = "rancheros.cattle.io/claim"
 	// LabelImage names, on a Bundle and on what it brings, the ManagedOSImage that it comes from.
 	LabelImage = "rancheros.cattle.io/managed-os-image"
+	// LabelChannel names, on a ManagedOSVersion, a Job and its pods, the ManagedOSVersionChannel that made them.
+	LabelChannel = "rancheros.cattle.io/channel"
+	// LabelNoLongerListed marks a ManagedOSVersion that its channel does not list any more: nothing follows a channel there.
+	LabelNoLongerListed = "rancheros.cattle.io/no-longer-listed"
 
 	// AnnotationApplied holds the digest of what we last wrote to an object of another's kind.
 	AnnotationApplied = "rancheros.cattle.io/applied"
@@ -27,6 +31,8 @@ const (
 	AnnotationPrefix = "rancheros.cattle.io/"
 	// AnnotationReplaced names, on a MachineInventory, the one whose place it has taken; written together with what was taken.
 	AnnotationReplaced = "rancheros.cattle.io/replaced"
+	// AnnotationRelease holds, on a ManagedOSVersion, the digest of what its channel said when it was made.
+	AnnotationRelease = "rancheros.cattle.io/release"
 
 	// AnnotationClaimed holds, on a MachineInventory, what its MachineClaim has put into the spec, so that the claim takes off
 	// just that when it releases the machine.
@@ -64,6 +70,11 @@ const (
 	// AnnotationAllowedNamespaces, on a provisioning Cluster, lists the namespaces whose machines may join it beside those of
 	// its own: names, separated by commas. There is no wildcard.
 	AnnotationAllowedNamespaces = "rancheros.cattle.io/allowed-namespaces"
+	// AnnotationSyncChannel, on a ManagedOSVersionChannel, asks it at once whenever its value changes.
+	AnnotationSyncChannel = "rancheros.cattle.io/sync-channel"
+	// AnnotationConfirmRemoval, on a ManagedOSVersionChannel, with the value that the condition's message names, lets an
+	// answer take away more than half of the versions.
+	AnnotationConfirmRemoval = "rancheros.cattle.io/confirm-removal"
 )
 
 // How an identity was established: values of LabelAssurance and status.assurance.
