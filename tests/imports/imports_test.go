@@ -56,7 +56,7 @@ var table = []row{
 		kubernetes: []string{"k8s.io/apimachinery", "github.com/rancher/wrangler/v3/pkg/generic"},
 		because:    "it writes the status of any kind and knows none",
 	},
-	{of: []string{"pkg/version", "pkg/machine", "pkg/cloudconfig", "pkg/media/...", "pkg/registration"}, pure: true, because: "it is pure: bytes in, bytes out"},
+	{of: []string{"pkg/version", "pkg/machine", "pkg/cloudconfig", "pkg/osversion", "pkg/media/...", "pkg/registration"}, pure: true, because: "it is pure: bytes in, bytes out"},
 	{of: []string{"pkg/registration/protocol"}, ours: []string{"pkg/machine"}, pure: true, because: "both halves share it, and one of them is a small static binary"},
 	{of: []string{"pkg/registration/attestation"}, ours: []string{"pkg/registration/protocol"}, pure: true, because: "how a machine proves who it is has nothing to do with where the answer is kept"},
 	{of: []string{"pkg/registration/attestation/tpm"}, ours: []string{"pkg/registration/attestation", "pkg/registration/protocol"}, pure: true, because: "it runs on the machine"},
@@ -70,7 +70,7 @@ var table = []row{
 	{
 		// The controllers meet in the API server and import none of one another; pkg/generated is what pkg/clients hands out.
 		of:         []string{"pkg/controllers/..."},
-		ours:       []string{"pkg/apis/...", "pkg/generated/...", "pkg/clients", "pkg/index", "pkg/settings", "pkg/status", "pkg/cloudconfig"},
+		ours:       []string{"pkg/apis/...", "pkg/generated/...", "pkg/clients", "pkg/index", "pkg/settings", "pkg/status", "pkg/cloudconfig", "pkg/osversion"},
 		kubernetes: []string{"k8s.io", "sigs.k8s.io/yaml", "github.com/rancher/wrangler", "github.com/rancher/rancher/pkg/apis", "github.com/rancher/fleet/pkg/apis", "github.com/rancher/system-upgrade-controller/pkg/apis"},
 		because:    "a controller knows no other, nor who talks to machines: they meet in the API server",
 	},
