@@ -44,6 +44,8 @@ type Clients struct {
 	Fleet        fleetv1.Interface
 	// Registrations, MachineTokens and CloudConfigs are the Secrets of our three types.
 	Registrations, MachineTokens, CloudConfigs corev1controllers.SecretController
+	// Rollouts are the BundleDeployments of images, and no others: a large Rancher has ten thousands.
+	Rollouts fleetv1.BundleDeploymentController
 	// Tunnel is the one Secret that Rancher fills with the tunnel's address and token; nil without a tunnel.
 	Tunnel corev1controllers.SecretController
 	// Secrets reads and writes any Secret that our rights allow, uncached.
@@ -72,6 +74,9 @@ func New(ctx context.Context, options Options) (*Clients, error) {
 	clients.Registrations = clients.secretsOfType(v1.SecretTypeRegistration)
 	clients.MachineTokens = clients.secretsOfType(v1.SecretTypeMachineToken)
 	clients.CloudConfigs = clients.secretsOfType(v1.SecretTypeCloudConfig)
+	clients.Rollouts = fleetv1.New(clients.addFactory(&cache.SharedCacheFactoryOptions{
+		DefaultTweakList: func(list *metav1.ListOptions) { list.LabelSelector = v1.LabelRollout },
+	})).BundleDeployment()
 	if options.TunnelSecretName != "" {
 		clients.tunnel = clients.addSecretFactory(fields.OneTermEqualSelector("metadata.name", options.TunnelSecretName), options.TunnelSecretNamespace)
 		clients.Tunnel = corev1controllers.New(clients.tunnel).Secret()

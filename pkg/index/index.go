@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"time"
 
+	fleetv1 "github.com/rancher/fleet/pkg/apis/fleet.cattle.io/v1alpha1"
 	provisioningv1 "github.com/rancher/rancher/pkg/apis/provisioning.cattle.io/v1"
 	corev1controllers "github.com/rancher/wrangler/v3/pkg/generated/controllers/core/v1"
 	"github.com/rancher/wrangler/v3/pkg/generic"
@@ -21,6 +22,7 @@ import (
 	managementv3 "github.com/rancher/rancheros-operator/pkg/apis/management.cattle.io/v3"
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 	"github.com/rancher/rancheros-operator/pkg/clients"
+	fleetcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/fleet.cattle.io/v1alpha1"
 	managementcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/management.cattle.io/v3"
 	provisioningcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/provisioning.cattle.io/v1"
 	rancheroscontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/rancheros.cattle.io/v1"
@@ -37,6 +39,7 @@ const (
 	byTokenName    = "rancheros.cattle.io/by-token-name"
 	byObjectName   = "rancheros.cattle.io/by-object-name"
 	byVersion      = "rancheros.cattle.io/by-version"
+	byBundle       = "rancheros.cattle.io/by-bundle"
 )
 
 // Indexes looks objects up in the caches.
@@ -48,6 +51,7 @@ type Indexes struct {
 	images              rancheroscontrollers.ManagedOSImageCache
 	clusters            provisioningcontrollers.ClusterCache
 	clusterTokens       managementcontrollers.ClusterRegistrationTokenCache
+	rollouts            fleetcontrollers.BundleDeploymentCache
 }
 
 // Add adds every index to the caches of the clients, which must not have been started.
@@ -60,6 +64,7 @@ func Add(c *clients.Clients) *Indexes {
 		images:              c.RancherOS.ManagedOSImage().Cache(),
 		clusters:            c.Provisioning.Cluster().Cache(),
 		clusterTokens:       c.Management.ClusterRegistrationToken().Cache(),
+		rollouts:            c.Rollouts.Cache(),
 	}
 	indexes.registrationSecrets.AddIndexer(byToken, secretByTokens)
 	indexes.machineTokens.AddIndexer(byToken, secretByToken)
@@ -72,6 +77,7 @@ func Add(c *clients.Clients) *Indexes {
 	indexes.clusterTokens.AddIndexer(byMachine, clusterTokenByMachine)
 	indexes.images.AddIndexer(byVersion, imageByVersion)
 	indexes.images.AddIndexer(byObjectName, imageByObjectName)
+	indexes.rollouts.AddIndexer(byBundle, rolloutByBundle)
 	return indexes
 }
 
@@ -158,6 +164,14 @@ func imageByObjectName(image *v1.ManagedOSImage) ([]string, error) {
 	return []string{key(image.Namespace, BundleName(image)), key(image.Namespace, ObjectName(image))}, nil
 }
 
+func rolloutByBundle(deployment *fleetv1.BundleDeployment) ([]string, error) {
+	bundle := deployment.Labels[fleetv1.BundleLabel]
+	if bundle == "" {
+		return nil, nil
+	}
+	return []string{key(deployment.Labels[fleetv1.BundleNamespaceLabel], bundle)}, nil
+}
+
 // RegistrationsByToken are the registrations whose URL ends in token: one, unless somebody copied a Secret.
 func (i *Indexes) RegistrationsByToken(token string) ([]*v1.MachineRegistration, error) {
 	secrets, err := lookup(i.registrationSecrets, byToken, digest([]byte(token)))
@@ -237,6 +251,11 @@ func (i *Indexes) ImagesByVersion(namespace, version string) ([]*v1.ManagedOSIma
 // ImagesByObjectName are the images whose Bundle, or cloud-config Secret, has that name.
 func (i *Indexes) ImagesByObjectName(namespace, name string) ([]*v1.ManagedOSImage, error) {
 	return lookup(i.images, byObjectName, key(namespace, name))
+}
+
+// RolloutsByBundle are the BundleDeployments of the Bundle, one for each cluster.
+func (i *Indexes) RolloutsByBundle(namespace, bundle string) ([]*fleetv1.BundleDeployment, error) {
+	return lookup(i.rollouts, byBundle, key(namespace, bundle))
 }
 
 // Cluster is the provisioning Cluster of that name; nil when there is none.

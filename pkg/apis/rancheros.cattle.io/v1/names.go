@@ -19,6 +19,10 @@ const (
 	// LabelImage names, on a Bundle and on what it brings, the ManagedOSImage that it comes from.
 	LabelImage = "rancheros.cattle.io/managed-os-image"
 
+	// LabelRollout is on the Bundle of an image, with its name. Fleet hands labels on to its BundleDeployments only when their
+	// name has nothing of cattle.io in it, and by this one we find them.
+	LabelRollout = "os-rollout"
+
 	// AnnotationApplied holds the digest of what we last wrote to an object of another's kind.
 	AnnotationApplied = "rancheros.cattle.io/applied"
 
@@ -49,6 +53,12 @@ const (
 	AnnotationRotateToken = "rancheros.cattle.io/rotate-token"
 	// AnnotationRotateTokenGrace is how long the old token still works, as a Go duration; absent, not at all.
 	AnnotationRotateTokenGrace = "rancheros.cattle.io/rotate-token-grace"
+)
+
+// Labels that users set.
+const (
+	// LabelHold, with any value, on a node keeps it as it is, and on a Cluster all of its nodes: no upgrade starts there.
+	LabelHold = "rancheros.cattle.io/hold-upgrades"
 )
 
 // How an identity was established: values of LabelAssurance and status.assurance.
