@@ -29,15 +29,11 @@ func newWorld(t *testing.T, objects ...runtime.Object) world {
 	api := memoryapi.New(t, objects...)
 	c := api.Clients()
 	recorder := record.NewFakeRecorder(1000)
-	return world{API: api, recorder: recorder, handler: &handler{
-		images:   api.Images,
-		versions: api.Versions.Cache(),
-		bundles:  api.Bundles,
-		secrets:  c.CloudConfigs,
-		indexes:  index.Add(c),
-		settings: settings.New(api.Settings),
-		events:   recorder,
-	}}
+	c.Events = recorder
+	h := newHandler(c, index.Add(c), settings.New(api.Settings))
+	// Nothing is gathered, unless a test wants it.
+	h.settle = 0
+	return world{API: api, recorder: recorder, handler: h}
 }
 
 func (w world) reconcile(t *testing.T) error {
@@ -107,8 +103,8 @@ func TestRollOut(t *testing.T) {
 	require.Equal(t, v1.ReasonNoClusterMatches, w.reason())
 	w.deliver(1, 1)
 	w.settle(t)
-	require.Equal(t, v1.ReasonDelivered, w.reason())
-	require.Equal(t, []string{"Normal Delivering", "Normal NoClusterMatches", "Normal Delivered"}, w.emitted())
+	require.Equal(t, v1.ReasonNoNodes, w.reason())
+	require.Equal(t, []string{"Normal Delivering", "Normal NoClusterMatches", "Normal NoNodes"}, w.emitted())
 
 	w.edit(func(s *v1.ManagedOSImageSpec) { s.OSImage = "rancher/os2:v2" })
 	w.settle(t)
@@ -116,7 +112,7 @@ func TestRollOut(t *testing.T) {
 	require.Equal(t, v1.ReasonDelivering, w.reason(), "what Fleet said was about the old one")
 	w.deliver(1, 1)
 	w.settle(t)
-	require.Equal(t, v1.ReasonDelivered, w.reason())
+	require.Equal(t, v1.ReasonNoNodes, w.reason())
 }
 
 // Fleet writes its defaults into the spec. That is not worth a write, and a change of ours keeps what is not ours.
