@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"unique"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // UnmarshalJSON keeps of a Node what is read of it, and of equal texts one copy: tens of thousands of them lie in the
@@ -15,7 +17,13 @@ func (n *Node) UnmarshalJSON(body []byte) error {
 	if err := json.Unmarshal(body, &decoded); err != nil {
 		return fmt.Errorf("decoding Node: %w", err)
 	}
-	decoded.ManagedFields, decoded.Annotations, decoded.Labels = nil, nil, nil
+	decoded.ManagedFields, decoded.Labels = nil, nil
+	// On the bookmark of a watch stands in an annotation that all there is has been sent: without it, caches wait for ever.
+	end, ended := decoded.Annotations[metav1.InitialEventsAnnotationKey]
+	decoded.Annotations = nil
+	if ended {
+		decoded.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: end}
+	}
 	decoded.OwnerReferences, decoded.Finalizers = nil, nil
 	interned := make(map[string]string, len(decoded.Status.NodeLabels))
 	for key, value := range decoded.Status.NodeLabels {

@@ -100,8 +100,9 @@ type ClusterCounts struct {
 type NodeReport struct {
 	// The cluster's name, as in clusterTargets.
 	Cluster string `json:"cluster"`
-	// The node's name in that cluster.
-	Node string `json:"node"`
+	// The node's name in that cluster; empty where the whole cluster is concerned.
+	// +optional
+	Node string `json:"node,omitempty"`
 	// Failed, FellBack, Blocked or Offline.
 	State string `json:"state"`
 	// Why, in one word.
