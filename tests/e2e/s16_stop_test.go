@@ -41,6 +41,9 @@ func Test16PreviewAndPause(t *testing.T) {
 	waitFor(t, ns, "managedosimage/image", "Ready", v1.ReasonPaused)
 }
 
+// stopped is a plan by which no node starts: to system-upgrade-controller no concurrency is none.
+func stopped(spec map[string]any) error { return equal("concurrency", spec["concurrency"], nil) }
+
 // Three failed nodes in two clusters halt all of them; it stays so until somebody says otherwise.
 func Test16MaxFailures(t *testing.T) {
 	ns := namespace(t, "s16-halt")
@@ -57,7 +60,7 @@ func Test16MaxFailures(t *testing.T) {
 	apply(t, fmt.Sprintf(imageManifest, "image", ns,
 		`{osImage: "rancher/os2:v1.2.0", concurrency: 2, nodeTimeout: 2s, maxFailures: 3, clusterTargets: [{clusterSelector: {}}]}`))
 	waitFor(t, ns, "managedosimage/image", "Ready", v1.ReasonHalted)
-	plan(t, ns, "one", "image", func(spec map[string]any) error { return equal("concurrency", fmt.Sprint(spec["concurrency"]), "0") })
+	plan(t, ns, "one", "image", stopped)
 	status := statusOf(t, ns, "image", nil)
 	require.Equal(t, 3, status.Nodes.Failed)
 	require.Equal(t, 3, status.Rollout.Failures)
@@ -65,7 +68,7 @@ func Test16MaxFailures(t *testing.T) {
 
 	// The cluster that comes late does not start, either.
 	world.Rancher.HoldBack(ns, "three", false)
-	plan(t, ns, "three", "image", func(spec map[string]any) error { return equal("concurrency", fmt.Sprint(spec["concurrency"]), "0") })
+	plan(t, ns, "three", "image", stopped)
 	waitFor(t, ns, "managedosimage/image", "Delivered", v1.ReasonDelivered)
 	require.Equal(t, "RancherOS v1.0.0", world.Rancher.OSOf(ns, "three", "good-4"))
 
@@ -104,7 +107,7 @@ func Test16Hold(t *testing.T) {
 		return equal("nodes", *s.Nodes, v1.NodeCounts{Total: 3, UpToDate: 1, Blocked: 2})
 	})
 	require.Equal(t, []string{"one a Blocked Held", "two  Blocked Held"}, reports(status))
-	plan(t, ns, "two", "image", func(spec map[string]any) error { return equal("concurrency", fmt.Sprint(spec["concurrency"]), "0") })
+	plan(t, ns, "two", "image", stopped)
 
 	require.NoError(t, world.Rancher.LabelNode(ns, "one", "a", v1.LabelHold, ""))
 	kubectl(t, "label", "clusters.provisioning.cattle.io", "two", "-n", ns, v1.LabelHold+"-")

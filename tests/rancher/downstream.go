@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -219,11 +220,13 @@ func (r *Rancher) AddNodes(ctx context.Context, namespace, name string, nodes ..
 		joined[i] = &downstreamNode{Node: node, key: key{Namespace: managed, Name: "m-" + node.Name}, labels: labels, changedAt: time.Now()}
 		group.Go(func() error {
 			c := joined[i].copied()
-			return r.api.apply(ctx, nodesGVR, manifest("management.cattle.io/v3", "Node", c.key, c.fields))
+			_, err := r.api.client.Resource(nodesGVR).Namespace(managed).Create(ctx,
+				manifest("management.cattle.io/v3", "Node", c.key, c.fields), metav1.CreateOptions{FieldManager: fieldManager})
+			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return err
+		return fmt.Errorf("making nodes of cluster %s: %w", cluster, err)
 	}
 	r.downstream.add(cluster, managed, joined...)
 	return nil

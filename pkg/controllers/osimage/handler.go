@@ -38,7 +38,7 @@ func (h *handler) onChange(key string, image *v1.ManagedOSImage) (*v1.ManagedOSI
 		h.emit(image, turned)
 	}
 	if written != image {
-		h.pace.mark(keyOf(image), h.now())
+		h.pace.mark(image, h.now())
 	}
 	if at := rolledOut.tally.wakeAt; !at.IsZero() {
 		h.images.EnqueueAfter(image.Namespace, image.Name, max(at.Sub(h.now()), h.settle))

@@ -25,7 +25,7 @@ type world struct {
 	recorder *record.FakeRecorder
 }
 
-func newWorld(t *testing.T, objects ...runtime.Object) world {
+func newWorld(t testing.TB, objects ...runtime.Object) world {
 	api := memoryapi.New(t, objects...)
 	c := api.Clients()
 	recorder := record.NewFakeRecorder(1000)

@@ -152,25 +152,32 @@ func (h *handler) onRollout(_ string, deployment *fleetv1.BundleDeployment) (*fl
 // pace keeps the status of an image from being written more often than settle allows.
 type pace struct {
 	mutex sync.Mutex
-	wrote map[objectKey]time.Time
+	wrote map[objectKey]write
 }
 
-func newPace() *pace { return &pace{wrote: map[objectKey]time.Time{}} }
+// write is when a status was written, and for which generation of the spec.
+type write struct {
+	at         time.Time
+	generation int64
+}
+
+func newPace() *pace { return &pace{wrote: map[objectKey]write{}} }
 
 // wait is how long to leave the image alone. What its user has changed does not wait.
 func (p *pace) wait(image *v1.ManagedOSImage, now time.Time, settle time.Duration) time.Duration {
-	if image.Generation != image.Status.ObservedGeneration {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	last := p.wrote[keyOf(image)]
+	if last.generation != image.Generation {
 		return 0
 	}
-	p.mutex.Lock()
-	defer p.mutex.Unlock()
-	return max(0, settle-now.Sub(p.wrote[keyOf(image)]))
+	return max(0, settle-now.Sub(last.at))
 }
 
-func (p *pace) mark(image objectKey, now time.Time) {
+func (p *pace) mark(image *v1.ManagedOSImage, now time.Time) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	p.wrote[image] = now
+	p.wrote[keyOf(image)] = write{now, image.Generation}
 }
 
 func (p *pace) forget(image objectKey) {
