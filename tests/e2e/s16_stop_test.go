@@ -58,7 +58,7 @@ func Test16MaxFailures(t *testing.T) {
 	}
 	world.Rancher.HoldBack(ns, "three", true)
 	apply(t, fmt.Sprintf(imageManifest, "image", ns,
-		`{osImage: "rancher/os2:v1.2.0", concurrency: 2, nodeTimeout: 2s, maxFailures: 3, clusterTargets: [{clusterSelector: {}}]}`))
+		`{osImage: "rancher/os2:v1.2.0", concurrency: 2, nodeTimeout: 2s, maxFailures: 3, cordon: null, drain: null, clusterTargets: [{clusterSelector: {}}]}`))
 	waitFor(t, ns, "managedosimage/image", "Ready", v1.ReasonHalted)
 	plan(t, ns, "one", "image", stopped)
 	status := statusOf(t, ns, "image", nil)

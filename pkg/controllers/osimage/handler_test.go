@@ -317,14 +317,17 @@ func TestDeletedIsLeftAlone(t *testing.T) {
 func TestTriggers(t *testing.T) {
 	other := newImage(func(s *v1.ManagedOSImageSpec) { s.ManagedOSVersionName = "v2" })
 	other.Name = "other"
-	w := newWorld(t, newImage(), other)
+	third := newImage(func(s *v1.ManagedOSImageSpec) { s.ManagedOSVersionName = "v3" })
+	third.Name = "third"
+	w := newWorld(t, newImage(), other, third)
 	owned := metav1.ObjectMeta{Namespace: "fleet-default", Name: "x", Labels: map[string]string{v1.LabelImage: "demo"}}
 	for _, c := range []struct {
 		why  string
 		do   func() error
 		want []string
 	}{
-		{"a version came, changed or went", func() error { _, err := w.onVersion("fleet-default/v2", nil); return err }, []string{"fleet-default/other"}},
+		{"a version came, changed or went", func() error { _, err := w.onVersion("fleet-default/v2", nil); return err },
+			[]string{"fleet-default/other", "fleet-default/third"}},
 		{"Fleet wrote the Bundle's status", func() error {
 			_, err := w.onBundle("fleet-default/x", &fleetv1.Bundle{ObjectMeta: owned})
 			return err
@@ -337,7 +340,7 @@ func TestTriggers(t *testing.T) {
 			_, err := w.onSecret("fleet-default/"+index.ObjectName(newImage()), nil)
 			return err
 		}, []string{"fleet-default/demo"}},
-		{"system-default-registry concerns all", func() error { _, err := w.onSetting("system-default-registry", nil); return err }, []string{"fleet-default/demo", "fleet-default/other"}},
+		{"system-default-registry concerns all", func() error { _, err := w.onSetting("system-default-registry", nil); return err }, []string{"fleet-default/demo", "fleet-default/other", "fleet-default/third"}},
 		{"another setting concerns none", func() error { _, err := w.onSetting("server-url", nil); return err }, nil},
 	} {
 		require.NoError(t, c.do(), c.why)

@@ -88,6 +88,16 @@ func (h *handler) onVersion(key string, version *v1.ManagedOSVersion) (*v1.Manag
 	namespace, name := index.SplitKey(key)
 	images, err := h.indexes.ImagesByVersion(namespace, name)
 	h.enqueue(images)
+	if err != nil {
+		return version, err
+	}
+	// It may be the one on the way to another.
+	all, err := h.images.Cache().List(namespace, labels.Everything())
+	for _, image := range all {
+		if image.Spec.ManagedOSVersionName != "" && image.Spec.ManagedOSVersionName != name {
+			h.later(keyOf(image))
+		}
+	}
 	return version, err
 }
 

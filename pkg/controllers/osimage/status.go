@@ -183,6 +183,8 @@ func ready(result rollout, delivered metav1.Condition) metav1.Condition {
 		return status.False(kind, v1.ReasonOlderImage, conflict(t).Message)
 	case t.nodes.Updating > 0 || t.nodes.Pending > 0:
 		return status.False(kind, v1.ReasonUpdating, progress(t))
+	case result.closed:
+		return status.False(kind, v1.ReasonNodesBlocked, "the window is closed; "+progress(t))
 	case t.nodes.Blocked > 0:
 		return status.False(kind, v1.ReasonNodesBlocked, progress(t)+"; see status.attention")
 	case delivered.Status != metav1.ConditionTrue && t.clusters.Offline == 0:

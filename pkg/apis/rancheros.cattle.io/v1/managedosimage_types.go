@@ -44,7 +44,7 @@ type ManagedOSImage struct {
 // ManagedOSImageSpec says which image, on which nodes, and how to go about it.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.targets) || !has(self.clusterTargets) || self.targets.size() == 0 || self.clusterTargets.size() == 0 || dyn(self.targets) == dyn(self.clusterTargets)",message="targets and clusterTargets mean the same: give one of them, or the same list in both",fieldPath=".targets"
-// +kubebuilder:validation:XValidation:rule="!has(self.maxFailures) || !has(self.cordon) || self.cordon || has(self.drain)",message="maxFailures needs cordon or drain: a node that has failed is known by being cordoned still",fieldPath=".maxFailures"
+// +kubebuilder:validation:XValidation:rule="!has(self.maxFailures) || dyn(self.maxFailures) == null || !has(self.cordon) || dyn(self.cordon) != false || (has(self.drain) && dyn(self.drain) != null)",message="maxFailures needs cordon or drain: a node that has failed is known by being cordoned still",fieldPath=".maxFailures"
 type ManagedOSImageSpec struct {
 	// The OS image to run: registry.example.com:5000/rancher/os2:v1.2.3, with a tag, a digest or both.
 	// +optional
