@@ -123,10 +123,10 @@ func (h *handler) gather(image *v1.ManagedOSImage) (input, error) {
 		if err != nil {
 			return in, fmt.Errorf("reading ManagedOSVersion: %w", err)
 		}
-		if in.version.Spec.MinVersion != "" {
-			if in.versions, err = h.versions.List(image.Namespace, labels.Everything()); err != nil {
-				return in, fmt.Errorf("reading ManagedOSVersions: %w", err)
-			}
+	}
+	if in.version != nil && in.version.Spec.MinVersion != "" {
+		if in.versions, err = h.versions.List(image.Namespace, labels.Everything()); err != nil {
+			return in, fmt.Errorf("reading ManagedOSVersions: %w", err)
 		}
 	}
 	in.registry, err = h.settings.SystemDefaultRegistry()

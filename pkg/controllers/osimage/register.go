@@ -94,7 +94,7 @@ func (h *handler) onVersion(key string, version *v1.ManagedOSVersion) (*v1.Manag
 	// It may be the one on the way to another.
 	all, err := h.images.Cache().List(namespace, labels.Everything())
 	for _, image := range all {
-		if image.Spec.ManagedOSVersionName != "" && image.Spec.ManagedOSVersionName != name {
+		if image.Spec.OSImage == "" && image.Spec.ManagedOSVersionName != name {
 			h.later(keyOf(image))
 		}
 	}
