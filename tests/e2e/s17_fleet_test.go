@@ -20,11 +20,12 @@ const (
 	fleetClusters   = 500
 	nodesPerCluster = 20
 	// fleetPatience bounds a rollout over ten thousand nodes. What takes the time is the API server, and the two cores under it.
-	fleetPatience = 5 * time.Minute
+	fleetPatience = 10 * time.Minute
 )
 
-// Ten thousand nodes of five hundred clusters are upgraded at once. Each tells Rancher twice at least, and the operator counts
-// them all; yet it writes its image's status at most once in two seconds, and nothing when all is said.
+// Ten thousand nodes of five hundred clusters are upgraded at once. Each tells Rancher of it, and the operator counts them all;
+// yet it writes its image's status at most once in two seconds, and nothing when all is said. The nodes are not cordoned, which
+// would be as many events again, of which the other scenarios have enough.
 func Test17TenThousandNodes(t *testing.T) {
 	ns := namespace(t, "s17-fleet")
 	var clusters strings.Builder
@@ -53,7 +54,7 @@ func Test17TenThousandNodes(t *testing.T) {
 	require.NoError(t, world.Rancher.SetOutcome(ns, "site-013", "site-013-node-13", rancher.FallsBack))
 
 	since := time.Now()
-	apply(t, fmt.Sprintf(imageManifest, "image", ns, `{osImage: "rancher/os2:v1.2.0", concurrency: 20, clusterTargets: [{clusterSelector: {}}]}`))
+	apply(t, fmt.Sprintf(imageManifest, "image", ns, `{osImage: "rancher/os2:v1.2.0", concurrency: 20, cordon: false, clusterTargets: [{clusterSelector: {}}]}`))
 	want := v1.NodeCounts{Total: fleetClusters * nodesPerCluster, UpToDate: (fleetClusters-1)*nodesPerCluster - 1, FellBack: 1, Offline: nodesPerCluster}
 	var status v1.ManagedOSImageStatus
 	require.NoError(t, harness.Eventually(t.Context(), fleetPatience, func() error {
