@@ -47,6 +47,8 @@ type Clients struct {
 	Fleet        fleetv1.Interface
 	// Registrations, MachineTokens and CloudConfigs are the Secrets of our three types.
 	Registrations, MachineTokens, CloudConfigs corev1controllers.SecretController
+	// Rollouts are the BundleDeployments of images, and no others: a large Rancher has ten thousands.
+	Rollouts fleetv1.BundleDeploymentController
 	// Tunnel is the one Secret that Rancher fills with the tunnel's address and token; nil without a tunnel.
 	Tunnel corev1controllers.SecretController
 	// Secrets reads and writes any Secret that our rights allow, uncached.

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rancher/lasso/pkg/cache"
 	"github.com/rancher/lasso/pkg/controller"
 	"github.com/sirupsen/logrus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 	fleetv1 "github.com/rancher/rancheros-operator/pkg/generated/controllers/fleet.cattle.io/v1alpha1"
 	managementv3 "github.com/rancher/rancheros-operator/pkg/generated/controllers/management.cattle.io/v3"
 	provisioningv1 "github.com/rancher/rancheros-operator/pkg/generated/controllers/provisioning.cattle.io/v1"
@@ -38,6 +40,8 @@ func (c *Clients) addForeign() {
 	management.kinds = []func() error{
 		func() error { _, err := c.Management.Setting().List(one); return err },
 		func() error { _, err := c.Management.ClusterRegistrationToken().List("", one); return err },
+		func() error { _, err := c.Management.Cluster().List(one); return err },
+		func() error { _, err := c.Management.Node().List("", one); return err },
 	}
 	provisioning := &foreign{group: "provisioning.cattle.io", factory: c.newFactory(nil)}
 	c.Provisioning = provisioningv1.New(provisioning.factory)
@@ -48,8 +52,17 @@ func (c *Clients) addForeign() {
 	c.Fleet = fleetv1.New(fleet.factory)
 	fleet.kinds = []func() error{
 		func() error { _, err := c.Fleet.Bundle().List("", one); return err },
+		func() error { _, err := c.Fleet.Cluster().List("", one); return err },
+		func() error { _, err := c.Fleet.ClusterGroup().List("", one); return err },
 	}
-	c.foreign = []*foreign{management, provisioning, fleet}
+	rollouts := &foreign{group: "fleet.cattle.io", factory: c.newFactory(&cache.SharedCacheFactoryOptions{
+		DefaultTweakList: func(list *metav1.ListOptions) { list.LabelSelector = v1.LabelRollout },
+	})}
+	c.Rollouts = fleetv1.New(rollouts.factory).BundleDeployment()
+	rollouts.kinds = []func() error{
+		func() error { _, err := c.Rollouts.List("", one); return err },
+	}
+	c.foreign = []*foreign{management, provisioning, fleet, rollouts}
 }
 
 // fill returns when the caches are filled, the API server says that there is nothing to fill them with, or ctx ends.

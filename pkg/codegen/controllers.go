@@ -29,7 +29,9 @@ func generateControllers() {
 			},
 			"management.cattle.io": {
 				Types: []any{
+					managementv3.Cluster{},
 					managementv3.ClusterRegistrationToken{},
+					managementv3.Node{},
 					managementv3.Setting{},
 				},
 				GenerateTypes: true,
@@ -38,7 +40,7 @@ func generateControllers() {
 				Types: []any{provisioningv1.Cluster{}},
 			},
 			"fleet.cattle.io": {
-				Types: []any{fleetv1.Bundle{}},
+				Types: []any{fleetv1.Bundle{}, fleetv1.BundleDeployment{}, fleetv1.Cluster{}, fleetv1.ClusterGroup{}},
 			},
 		},
 	})

@@ -64,7 +64,7 @@ func TestColumns(t *testing.T) {
 		"MachineClaim":            "Ready, Cluster, Claimed, Status, Age",
 		"MachineInventory":        "Ready, Cluster, Role, Assurance, Hostname (wide), OS (wide), Seen, Status, Address (wide), TPM (wide), Age",
 		"MachineRegistration":     "Ready, Machines, Pending, Expires, Status, URL (wide), Age",
-		"ManagedOSImage":          "Ready, Image, Delivered, Status, Age",
+		"ManagedOSImage":          "Ready, Image, Progress, Failed, Delivered (wide), Status, Age",
 		"ManagedOSVersionChannel": "Ready, Type, Latest, Versions, Synced, Status, Age",
 		"ManagedOSVersion":        "Version, Image, Minimum, Type (wide), Age",
 	}, got))

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"time"
 
+	fleetv1 "github.com/rancher/fleet/pkg/apis/fleet.cattle.io/v1alpha1"
 	provisioningv1 "github.com/rancher/rancher/pkg/apis/provisioning.cattle.io/v1"
 	corev1controllers "github.com/rancher/wrangler/v3/pkg/generated/controllers/core/v1"
 	"github.com/rancher/wrangler/v3/pkg/generic"
@@ -21,6 +22,7 @@ import (
 	managementv3 "github.com/rancher/rancheros-operator/pkg/apis/management.cattle.io/v3"
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 	"github.com/rancher/rancheros-operator/pkg/clients"
+	fleetcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/fleet.cattle.io/v1alpha1"
 	managementcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/management.cattle.io/v3"
 	provisioningcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/provisioning.cattle.io/v1"
 	rancheroscontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/rancheros.cattle.io/v1"
@@ -43,6 +45,7 @@ const (
 	byNeed         = "rancheros.cattle.io/by-need"
 	byChannel      = "rancheros.cattle.io/by-channel"
 	byFollowed     = "rancheros.cattle.io/by-followed-channel"
+	byBundle       = "rancheros.cattle.io/by-bundle"
 )
 
 // Indexes looks objects up in the caches.
@@ -57,6 +60,7 @@ type Indexes struct {
 	channels            rancheroscontrollers.ManagedOSVersionChannelCache
 	clusters            provisioningcontrollers.ClusterCache
 	clusterTokens       managementcontrollers.ClusterRegistrationTokenCache
+	rollouts            fleetcontrollers.BundleDeploymentCache
 }
 
 // Add adds every index to the caches of the clients, which must not have been started.
@@ -72,6 +76,7 @@ func Add(c *clients.Clients) *Indexes {
 		channels:            c.RancherOS.ManagedOSVersionChannel().Cache(),
 		clusters:            c.Provisioning.Cluster().Cache(),
 		clusterTokens:       c.Management.ClusterRegistrationToken().Cache(),
+		rollouts:            c.Rollouts.Cache(),
 	}
 	indexes.registrationSecrets.AddIndexer(byToken, secretByTokens)
 	indexes.machineTokens.AddIndexer(byToken, secretByToken)
@@ -90,6 +95,7 @@ func Add(c *clients.Clients) *Indexes {
 	indexes.images.AddIndexer(byObjectName, imageByObjectName)
 	indexes.images.AddIndexer(byFollowed, imageByFollowed)
 	indexes.versions.AddIndexer(byChannel, versionByChannel)
+	indexes.rollouts.AddIndexer(byBundle, rolloutByBundle)
 	return indexes
 }
 
@@ -169,6 +175,14 @@ func imageByObjectName(image *v1.ManagedOSImage) ([]string, error) {
 	return []string{key(image.Namespace, BundleName(image)), key(image.Namespace, ObjectName(image))}, nil
 }
 
+func rolloutByBundle(deployment *fleetv1.BundleDeployment) ([]string, error) {
+	bundle := deployment.Labels[fleetv1.BundleLabel]
+	if bundle == "" {
+		return nil, nil
+	}
+	return []string{key(deployment.Labels[fleetv1.BundleNamespaceLabel], bundle)}, nil
+}
+
 // RegistrationsByToken are the registrations whose URL ends in token: one, unless somebody copied a Secret.
 func (i *Indexes) RegistrationsByToken(token string) ([]*v1.MachineRegistration, error) {
 	secrets, err := lookup(i.registrationSecrets, byToken, digest([]byte(token)))
@@ -243,6 +257,11 @@ func (i *Indexes) ImagesByVersion(namespace, version string) ([]*v1.ManagedOSIma
 // ImagesByObjectName are the images whose Bundle, or cloud-config Secret, has that name.
 func (i *Indexes) ImagesByObjectName(namespace, name string) ([]*v1.ManagedOSImage, error) {
 	return lookup(i.images, byObjectName, key(namespace, name))
+}
+
+// RolloutsByBundle are the BundleDeployments of the Bundle, one for each cluster.
+func (i *Indexes) RolloutsByBundle(namespace, bundle string) ([]*fleetv1.BundleDeployment, error) {
+	return lookup(i.rollouts, byBundle, key(namespace, bundle))
 }
 
 // Cluster is the provisioning Cluster of that name; nil when there is none.

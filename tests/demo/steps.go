@@ -175,6 +175,9 @@ func (d *demo) upgrade(ctx context.Context) error {
 	if err := d.wait(ctx, "Delivered", "managedosimage/demo-update"); err != nil {
 		return err
 	}
+	if err := d.wait(ctx, "Ready", "managedosimage/demo-update"); err != nil {
+		return err
+	}
 	if err := d.show(ctx, "get", "managedosimages"); err != nil {
 		return err
 	}

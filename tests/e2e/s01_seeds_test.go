@@ -77,7 +77,9 @@ func Test01SeedImageReference(t *testing.T) {
 	spec := plan(t, "fleet-local", "local", "arbitrary", anyPlan)
 
 	require.EqualValues(t, 2, spec["concurrency"], "How many nodes in parallel to update")
-	require.Equal(t, map[string]any{"matchLabels": map[string]any{}}, withDefault(spec["nodeSelector"], "matchLabels"), "null or empty: all nodes")
+	require.Equal(t, map[string]any{
+		"matchExpressions": []any{map[string]any{"key": "rancheros.cattle.io/hold-upgrades", "operator": "DoesNotExist"}},
+	}, spec["nodeSelector"], "null or empty: all nodes, but those that somebody holds")
 	prepare := spec["prepare"].(map[string]any)
 	require.Equal(t, "ubuntu:latest", prepare["image"], "an image without a tag is the latest, not the OS image's tag")
 	require.Equal(t, []any{"/bin/sh"}, prepare["command"])
@@ -115,6 +117,8 @@ func Test01SeedTargets(t *testing.T) {
 		image = strings.ReplaceAll(image, "targets: []", field+": [{clusterName: two}]")
 		apply(t, image)
 		plan(t, ns, "two", strings.ToLower(field), anyPlan)
+		// Two images do not share a cluster.
+		kubectl(t, "delete", "managedosimage", "-n", ns, strings.ToLower(field))
 	}
 	for _, object := range world.Rancher.Delivered(ns, "one") {
 		require.Fail(t, "a cluster that is not targeted got something", "%s %s", object.GetKind(), object.GetName())
@@ -159,14 +163,6 @@ func equal(what string, got, want any) error {
 		return fmt.Errorf("%s is %v, not %v", what, got, want)
 	}
 	return nil
-}
-
-// withDefault reads a selector whose empty map was left out on the way as the same selector.
-func withDefault(selector any, key string) any {
-	if fields, ok := selector.(map[string]any); ok && len(fields) == 0 {
-		return map[string]any{key: map[string]any{}}
-	}
-	return selector
 }
 
 // get asks through Rancher, as a machine does.

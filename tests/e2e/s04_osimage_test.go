@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 const imageManifest = `apiVersion: rancheros.cattle.io/v1
@@ -119,4 +121,42 @@ func Test04SystemDefaultRegistry(t *testing.T) {
 		return equal("image", spec["upgrade"].(map[string]any)["image"], "registry.example.com:5000/rancher/os2:v1")
 	})
 	require.Equal(t, "registry.example.com:5000/rancher/os2:v1", kubectl(t, "get", "managedosimage", "image", "-n", ns, "-o", "jsonpath={.status.image}"))
+}
+
+// The jobs' service account may do what cordoning and draining a node takes, and nothing beyond it.
+func Test04UpgraderRights(t *testing.T) {
+	apply(t, fmt.Sprintf(imageManifest, "rights", "fleet-local", `{osImage: "rancher/os2:v1", concurrency: 0, drain: {disableEviction: true}}`))
+	spec := plan(t, "fleet-local", "local", "rights", anyPlan)
+	t.Cleanup(func() { kubectl(t, "delete", "managedosimage", "-n", "fleet-local", "rights") })
+	user := fmt.Sprint("system:serviceaccount:cattle-system:", spec["serviceAccountName"])
+	may := func(verb, group, resource, subresource string) bool {
+		review, err := world.Kube.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), &authorizationv1.SubjectAccessReview{
+			Spec: authorizationv1.SubjectAccessReviewSpec{User: user, Groups: []string{"system:serviceaccounts", "system:authenticated"},
+				ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: verb, Group: group, Resource: resource, Subresource: subresource, Namespace: "anywhere"}},
+		}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		return review.Status.Allowed
+	}
+	for _, right := range []struct {
+		why, verb, group, resource, subresource string
+		want                                    bool
+	}{
+		{"which node", "get", "", "nodes", "", true},
+		{"cordon", "patch", "", "nodes", "", true},
+		{"which pods", "list", "", "pods", "", true},
+		{"whether they are gone", "get", "", "pods", "", true},
+		{"evict", "create", "", "pods", "eviction", true},
+		{"disableEviction", "delete", "", "pods", "", true},
+		{"ignoreDaemonSets", "get", "apps", "daemonsets", "", true},
+		{"no new node", "create", "", "nodes", "", false},
+		{"no node less", "delete", "", "nodes", "", false},
+		{"no new pod", "create", "", "pods", "", false},
+		{"no shell", "create", "", "pods", "exec", false},
+		{"no secret", "get", "", "secrets", "", false},
+		{"no secrets", "list", "", "secrets", "", false},
+		{"no right for others", "create", "rbac.authorization.k8s.io", "clusterrolebindings", "", false},
+		{"no other plan", "create", "upgrade.cattle.io", "plans", "", false},
+	} {
+		require.Equal(t, right.want, may(right.verb, right.group, right.resource, right.subresource), "%s: %s %s", right.why, right.verb, right.resource)
+	}
 }

@@ -7,6 +7,7 @@ import (
 
 	fleetv1 "github.com/rancher/fleet/pkg/apis/fleet.cattle.io/v1alpha1"
 	provisioningv1 "github.com/rancher/rancher/pkg/apis/provisioning.cattle.io/v1"
+	"github.com/rancher/wrangler/v3/pkg/generic"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,6 +34,12 @@ type API struct {
 	ClusterTokens *Store[*managementv3.ClusterRegistrationToken, *managementv3.ClusterRegistrationTokenList]
 	Clusters      *Store[*provisioningv1.Cluster, *provisioningv1.ClusterList]
 	Bundles       *Store[*fleetv1.Bundle, *fleetv1.BundleList]
+	Rollouts      *Store[*fleetv1.BundleDeployment, *fleetv1.BundleDeploymentList]
+	FleetClusters *Store[*fleetv1.Cluster, *fleetv1.ClusterList]
+	ClusterGroups *Store[*fleetv1.ClusterGroup, *fleetv1.ClusterGroupList]
+	Nodes         *Store[*managementv3.Node, *managementv3.NodeList]
+	// Managed are Rancher's own clusters.
+	Managed *Store[*managementv3.Cluster, *managementv3.ClusterList]
 	// Secrets are all of them; the clients' caches show the types that they are about.
 	Secrets  *Store[*corev1.Secret, *corev1.SecretList]
 	Settings Settings
@@ -80,6 +87,11 @@ func New(t testing.TB, objects ...runtime.Object) *API {
 	a.ClusterTokens = newStore[*managementv3.ClusterRegistrationToken, *managementv3.ClusterRegistrationTokenList](t, a, "clusterregistrationtokens")
 	a.Clusters = newStore[*provisioningv1.Cluster, *provisioningv1.ClusterList](t, a, "clusters")
 	a.Bundles = newStore[*fleetv1.Bundle, *fleetv1.BundleList](t, a, "bundles")
+	a.Rollouts = newStore[*fleetv1.BundleDeployment, *fleetv1.BundleDeploymentList](t, a, "bundledeployments")
+	a.FleetClusters = newStore[*fleetv1.Cluster, *fleetv1.ClusterList](t, a, "fleetclusters")
+	a.ClusterGroups = newStore[*fleetv1.ClusterGroup, *fleetv1.ClusterGroupList](t, a, "clustergroups")
+	a.Nodes = newStore[*managementv3.Node, *managementv3.NodeList](t, a, "nodes")
+	a.Managed = newStore[*managementv3.Cluster, *managementv3.ClusterList](t, a, "managementclusters")
 	a.Secrets = newStore[*corev1.Secret, *corev1.SecretList](t, a, "secrets")
 	a.Put(objects...)
 	return a
@@ -107,6 +119,16 @@ func (a *API) Put(objects ...runtime.Object) {
 			a.Clusters.put(object)
 		case *fleetv1.Bundle:
 			a.Bundles.put(object)
+		case *fleetv1.BundleDeployment:
+			a.Rollouts.put(object)
+		case *fleetv1.Cluster:
+			a.FleetClusters.put(object)
+		case *fleetv1.ClusterGroup:
+			a.ClusterGroups.put(object)
+		case *managementv3.Node:
+			a.Nodes.put(object)
+		case *managementv3.Cluster:
+			a.Managed.put(object)
 		case *corev1.Secret:
 			a.Secrets.put(object)
 		default:
@@ -153,6 +175,7 @@ func (a *API) Clients() *clients.Clients {
 		Management:    management{api: a},
 		Provisioning:  provisioning{api: a},
 		Fleet:         fleet{api: a},
+		Rollouts:      a.Rollouts,
 		Registrations: a.SecretsOfType(v1.SecretTypeRegistration),
 		MachineTokens: a.SecretsOfType(v1.SecretTypeMachineToken),
 		CloudConfigs:  a.SecretsOfType(v1.SecretTypeCloudConfig),
@@ -203,6 +226,29 @@ func (m management) ClusterRegistrationToken() managementcontrollers.ClusterRegi
 	return m.api.ClusterTokens
 }
 
+func (m management) Node() managementcontrollers.NodeController { return m.api.Nodes }
+
+func (m management) Cluster() managementcontrollers.ClusterController {
+	return managed{api: m.api}
+}
+
+// managed is a kind without a namespace, of which the cache alone is there.
+type managed struct {
+	managementcontrollers.ClusterController
+	api *API
+}
+
+func (m managed) Cache() generic.NonNamespacedCacheInterface[*managementv3.Cluster] {
+	return managedCache{view: m.api.Managed.Cache()}
+}
+
+type managedCache struct {
+	generic.NonNamespacedCacheInterface[*managementv3.Cluster]
+	view generic.CacheInterface[*managementv3.Cluster]
+}
+
+func (m managedCache) Get(name string) (*managementv3.Cluster, error) { return m.view.Get("", name) }
+
 type provisioning struct {
 	provisioningcontrollers.Interface
 	api *API
@@ -216,3 +262,7 @@ type fleet struct {
 }
 
 func (f fleet) Bundle() fleetcontrollers.BundleController { return f.api.Bundles }
+
+func (f fleet) Cluster() fleetcontrollers.ClusterController { return f.api.FleetClusters }
+
+func (f fleet) ClusterGroup() fleetcontrollers.ClusterGroupController { return f.api.ClusterGroups }

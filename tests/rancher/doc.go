@@ -28,8 +28,13 @@
 //   - fleet*.go: Bundles reach the clusters that their targets match, one release per cluster. An object of another
 //     release is refused ("invalid ownership metadata"). A Bundle is Ready once its objects are applied, whatever a Plan
 //     among them then does: that is how Fleet calls a failed upgrade ready.
+//   - links.go: the line to a cluster can be cut, and Fleet can be made to hold a cluster back.
+//   - downstream.go, upgrades.go: nodes of the clusters, and system-upgrade-controller at work on them: it selects nodes by the
+//     plan's selector, concurrency and hash, cordons, and on success, and only then, marks the node with the hash and takes
+//     the cordon back. A job can be made to fail, or to succeed on a node that falls back. Rancher copies the nodes to
+//     management Node objects, and stops when the line is cut.
 //
-// Not pretended: users and permissions (every caller of an aggregated path is anonymous), Fleet's rollout limits,
-// schedules and drift detection, Helm templating, system-upgrade-controller's jobs, and the state of a downstream
-// cluster beyond what was delivered to it.
+// Not pretended: users and permissions (every caller of an aggregated path is anonymous), Fleet's rollout limits by
+// themselves, schedules and drift detection, Helm templating, the window of a Plan, and the state of a downstream cluster
+// beyond its nodes and what was delivered to it.
 package rancher

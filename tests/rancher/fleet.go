@@ -2,6 +2,7 @@ package rancher
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,12 +30,13 @@ type fleetController struct {
 	opts      Options
 
 	bundles *loop
+	links   *links
 	written map[[2]key]deployment // what the BundleDeployment of (cluster, Bundle) says; only the loop uses it
 }
 
 func newFleetController(a *api, manifests *manifestReader, m *mapper, opts Options) *fleetController {
 	return &fleetController{
-		api: a, manifests: manifests, mapper: m, ledger: newLedger(), opts: opts, written: map[[2]key]deployment{},
+		api: a, manifests: manifests, mapper: m, ledger: newLedger(), opts: opts, links: newLinks(), written: map[[2]key]deployment{},
 	}
 }
 
@@ -125,9 +127,10 @@ func (f *fleetController) reconcile(ctx context.Context, k key) (time.Duration, 
 
 	again := time.Duration(0)
 	states := map[key]deployment{}
+	rendered := map[string]rendering{} // clusters with the same options get the same
 	for _, m := range matches {
 		cluster := key{Namespace: m.cluster.Namespace, Name: m.cluster.Name}
-		state := f.deploy(ctx, bundle, m, cluster)
+		state := f.deploy(ctx, bundle, m, rendered)
 		if state.state == fleet.ErrApplied {
 			again = retryFailed
 		}
@@ -160,31 +163,62 @@ func (f *fleetController) retreat(ctx context.Context, bundle key, still []match
 	return nil
 }
 
+// rendering is what a Bundle is for the clusters with certain options.
+type rendering struct {
+	release release
+	id      string
+	err     error
+}
+
+func (f *fleetController) renderOnce(ctx context.Context, bundle *fleet.Bundle, target fleet.BundleTarget, rendered map[string]rendering) rendering {
+	options, err := json.Marshal(target.BundleDeploymentOptions)
+	if err != nil {
+		return rendering{err: fmt.Errorf("encoding options: %w", err)}
+	}
+	found, known := rendered[string(options)]
+	if !known {
+		found.release, found.err = f.render(ctx, bundle, target)
+		found.id = found.release.id()
+		rendered[string(options)] = found
+	}
+	return found
+}
+
 // deploy brings a Bundle to one cluster and says how that went.
-func (f *fleetController) deploy(ctx context.Context, bundle *fleet.Bundle, m match, cluster key) deployment {
+func (f *fleetController) deploy(ctx context.Context, bundle *fleet.Bundle, m match, rendered map[string]rendering) deployment {
+	cluster := key{Namespace: m.cluster.Namespace, Name: m.cluster.Name}
 	k := key{Namespace: bundle.Namespace, Name: bundle.Name}
 	had, _ := f.ledger.get(cluster, k)
 	f.ledger.put(cluster, k, had) // also where nothing arrives: its BundleDeployment has to go one day
 	if bundle.Spec.Paused || m.cluster.Spec.Paused {
 		return deployment{state: fleet.OutOfSync, message: "paused", release: had}
 	}
-	wanted, err := f.render(ctx, bundle, m.target)
-	if err == nil {
-		err = f.ledger.check(cluster, k, wanted)
+	wanted := f.renderOnce(ctx, bundle, m.target, rendered)
+	err := wanted.err
+	if err == nil && wanted.id != had.id() {
+		switch {
+		case f.links.heldBack(cluster):
+			return deployment{state: fleet.OutOfSync, release: had, staged: wanted.id}
+		case f.links.isAway(cluster):
+			return deployment{state: fleet.WaitApplied, release: had, staged: wanted.id, assigned: wanted.id}
+		}
 	}
 	if err == nil {
-		err = f.install(ctx, cluster, k, wanted)
+		err = f.ledger.check(cluster, k, wanted.release)
+	}
+	if err == nil {
+		err = f.install(ctx, cluster, k, wanted.release)
 	}
 	if err != nil {
 		had, _ = f.ledger.get(cluster, k) // of a release that failed halfway some objects are there
 		return deployment{state: fleet.ErrApplied, message: err.Error(), release: had}
 	}
-	return deployment{state: fleet.Ready, release: wanted}
+	return deployment{state: fleet.Ready, release: wanted.release}
 }
 
 func (f *fleetController) render(ctx context.Context, bundle *fleet.Bundle, target fleet.BundleTarget) (release, error) {
 	options := optionsFor(bundle, target)
-	objects, err := f.manifests.read(bundle.Spec.Resources)
+	objects, err := f.manifests.read(overlaid(bundle.Spec.Resources, options))
 	if err != nil {
 		return release{}, err
 	}
@@ -242,7 +276,36 @@ func optionsFor(bundle *fleet.Bundle, target fleet.BundleTarget) fleet.BundleDep
 	if target.TargetNamespace != "" {
 		options.TargetNamespace = target.TargetNamespace
 	}
+	if target.YAML != nil {
+		options.YAML = target.YAML
+	}
 	return options
+}
+
+// overlaid puts the files of the overlays that were asked for in the place of those of the same name, and drops the others.
+func overlaid(resources []fleet.BundleResource, options fleet.BundleDeploymentOptions) []fleet.BundleResource {
+	instead := map[string]fleet.BundleResource{}
+	if options.YAML != nil {
+		for _, overlay := range options.YAML.Overlays {
+			for _, resource := range resources {
+				if name, found := strings.CutPrefix(resource.Name, "overlays/"+overlay+"/"); found {
+					instead[name] = resource
+				}
+			}
+		}
+	}
+	var files []fleet.BundleResource
+	for _, resource := range resources {
+		if strings.HasPrefix(resource.Name, "overlays/") {
+			continue
+		}
+		if other, found := instead[resource.Name]; found {
+			other.Name = resource.Name
+			resource = other
+		}
+		files = append(files, resource)
+	}
+	return files
 }
 
 func releaseName(bundle string, options fleet.BundleDeploymentOptions) string {

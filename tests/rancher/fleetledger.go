@@ -22,10 +22,11 @@ type release struct {
 type ledger struct {
 	mutex    sync.Mutex
 	clusters map[key]map[key]release // cluster -> Bundle -> what it put there
+	changes  map[key]int             // how often that changed
 }
 
 func newLedger() *ledger {
-	return &ledger{clusters: map[key]map[key]release{}}
+	return &ledger{clusters: map[key]map[key]release{}, changes: map[key]int{}}
 }
 
 // objectID tells one object from another across versions of its kind.
@@ -79,7 +80,17 @@ func (l *ledger) put(cluster, bundle key, r release) {
 	if l.clusters[cluster] == nil {
 		l.clusters[cluster] = map[key]release{}
 	}
+	if had, found := l.clusters[cluster][bundle]; !found || !sameRelease(had, r) {
+		l.changes[cluster]++
+	}
 	l.clusters[cluster][bundle] = r
+}
+
+// changed counts the changes to a cluster.
+func (l *ledger) changed(cluster key) int {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.changes[cluster]
 }
 
 func (l *ledger) get(cluster, bundle key) (release, bool) {
@@ -93,6 +104,7 @@ func (l *ledger) drop(cluster, bundle key) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	delete(l.clusters[cluster], bundle)
+	l.changes[cluster]++
 }
 
 // clustersOf lists the clusters that a Bundle has a release on.

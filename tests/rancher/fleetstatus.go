@@ -1,6 +1,7 @@
 package rancher
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -35,10 +36,12 @@ type deployment struct {
 	state   fleet.BundleState
 	message string
 	release release // what is there now
+	// staged is what waits to be let through, and assigned what the cluster is to have; what is there, where empty.
+	staged, assigned string
 }
 
 func (d deployment) equal(other deployment) bool {
-	return d.state == other.state && d.message == other.message && sameRelease(d.release, other.release)
+	return d.state == other.state && d.message == other.message && d.staged == other.staged && d.assigned == other.assigned && sameRelease(d.release, other.release)
 }
 
 func deploymentKey(cluster, bundle key) key {
@@ -57,13 +60,15 @@ func (f *fleetController) writeDeployment(ctx context.Context, bundle *unstructu
 		copied = append(copied, map[string]any{"kind": obj.GetKind(), "name": obj.GetName()})
 	}
 	obj := manifest("fleet.cattle.io/v1alpha1", "BundleDeployment", k, map[string]any{"spec": map[string]any{
-		"deploymentID": id, "stagedDeploymentID": id,
+		"deploymentID": cmp.Or(d.assigned, id), "stagedDeploymentID": cmp.Or(d.staged, id),
 		"options": map[string]any{"defaultNamespace": d.release.namespace, "downstreamResources": copied},
 	}})
-	obj.SetLabels(map[string]string{
+	labels := handedOn(bundle.GetLabels())
+	maps.Copy(labels, map[string]string{
 		bundleNamespaceLabel: bundle.GetNamespace(), bundleNameLabel: bundle.GetName(),
 		deploymentWorkspaceName: cluster.Namespace, deploymentClusterLabel: cluster.Name,
 	})
+	obj.SetLabels(labels)
 	if err := f.api.apply(ctx, bundleDeploymentsGVR, obj); err != nil {
 		return err
 	}
@@ -78,6 +83,17 @@ func (f *fleetController) writeDeployment(ctx context.Context, bundle *unstructu
 	return nil
 }
 
+// handedOn are the labels of a Bundle that its BundleDeployments get, too: none whose name has cattle.io in it.
+func handedOn(labels map[string]string) map[string]string {
+	kept := map[string]string{}
+	for name, value := range labels {
+		if !strings.Contains(name, "cattle.io/") {
+			kept[name] = value
+		}
+	}
+	return kept
+}
+
 func deploymentStatus(d deployment, id string) *fleet.BundleDeploymentStatus {
 	ready := d.state == fleet.Ready
 	status := &fleet.BundleDeploymentStatus{
@@ -85,7 +101,8 @@ func deploymentStatus(d deployment, id string) *fleet.BundleDeploymentStatus {
 		NonModified: ready,
 		Display:     fleet.BundleDeploymentDisplay{State: string(d.state), Deployed: string(boolStatus(ready)), Monitored: string(boolStatus(ready))},
 	}
-	if ready {
+	// What waits leaves what is there as it is.
+	if ready || d.staged != "" {
 		status.AppliedDeploymentID = id
 	}
 	if d.release.name != "" {
@@ -94,7 +111,7 @@ func deploymentStatus(d deployment, id string) *fleet.BundleDeploymentStatus {
 	for _, name := range []string{fleet.BundleDeploymentConditionInstalled, fleet.BundleDeploymentConditionDeployed,
 		fleet.BundleDeploymentConditionMonitored, fleet.BundleDeploymentConditionReady} {
 		condition := genericcondition.GenericCondition{Type: name, Status: boolStatus(ready)}
-		if !ready {
+		if !ready && d.message != "" {
 			condition.Reason, condition.Message = "Error", d.message
 		}
 		status.Conditions = append(status.Conditions, condition)
@@ -171,6 +188,7 @@ func bundleStatus(bundle *fleet.Bundle, states map[key]deployment) *fleet.Bundle
 	status.Summary.Ready = counts[fleet.Ready]
 	status.Summary.ErrApplied = counts[fleet.ErrApplied]
 	status.Summary.OutOfSync = counts[fleet.OutOfSync]
+	status.Summary.WaitApplied = counts[fleet.WaitApplied]
 	status.Unavailable = status.Summary.DesiredReady - status.Summary.Ready
 	status.Display.ReadyClusters = fmt.Sprintf("%d/%d", status.Summary.Ready, status.Summary.DesiredReady)
 

@@ -40,6 +40,8 @@ type Options struct {
 	ClusterDelay, TokenDelay, FleetDelay time.Duration
 	// ParkTimeout is how long a request for an aggregated path waits for a session: 15 s by default, as in Rancher.
 	ParkTimeout time.Duration
+	// UpgradeTakes is how long the upgrade of a node takes: 100 ms by default.
+	UpgradeTakes time.Duration
 	// OldFleet ignores a Bundle's downstreamResources, as Fleet before 0.16 does.
 	OldFleet bool
 
@@ -53,6 +55,7 @@ func (o Options) withDefaults() Options {
 	defaultTo(&o.TokenTTL, 30*24*time.Hour)
 	defaultTo(&o.TokenGrace, time.Hour)
 	defaultTo(&o.ParkTimeout, 15*time.Second)
+	defaultTo(&o.UpgradeTakes, 100*time.Millisecond)
 	if o.Log == nil {
 		o.Log = func(string) {}
 	}
@@ -80,6 +83,7 @@ type Rancher struct {
 	apiServices *apiServices
 	tunnel      *tunnel
 	fleet       *fleetController
+	downstream  *downstream
 	server      *http.Server
 
 	cancel context.CancelFunc
@@ -135,6 +139,7 @@ func (r *Rancher) start(ctx context.Context, listener net.Listener) error {
 	r.apiServices = newAPIServices(r.api)
 	r.tunnel = newTunnel(r.apiServices.authorize, r.opts.ParkTimeout)
 	r.fleet = newFleetController(r.api, manifests, mapper, r.opts)
+	r.downstream = newDownstream(r.api, r.fleet.ledger, r.fleet.links, r.opts.UpgradeTakes, r.opts.Log)
 	r.server = newServer(r.handler(), certificate)
 
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -181,10 +186,14 @@ func (r *Rancher) startLoops(ctx, running context.Context) error {
 	if err := r.fleet.recall(ctx); err != nil {
 		return err
 	}
+	if err := r.recall(ctx); err != nil {
+		return err
+	}
 	// One cluster has nothing to do with another, and hundreds may come at once. The other loops keep state.
 	for _, l := range []*loop{clusterLoop, clusterLoop, clusterLoop, clusterLoop, r.tokenLoop, apiServiceLoop, fleetLoop} {
 		r.done.Go(func() { l.run(running) })
 	}
+	r.done.Go(func() { r.downstream.run(running) })
 	return nil
 }
 

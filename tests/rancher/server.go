@@ -61,6 +61,9 @@ func (r *Rancher) connectAgent(w http.ResponseWriter, request *http.Request) {
 		return
 	}
 	r.opts.Log(fmt.Sprintf("node %s joined cluster %s", joined.Name, joined.Namespace))
+	if err := r.adopt(request.Context(), joined); err != nil {
+		r.opts.Log(err.Error())
+	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]string{
 		"namespace":  joined.Namespace,

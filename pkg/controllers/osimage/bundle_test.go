@@ -312,10 +312,11 @@ func TestNamesDownstreamAreTheImagesOwn(t *testing.T) {
 func TestOwned(t *testing.T) {
 	out, _ := rendered(t, newImage(func(s *v1.ManagedOSImageSpec) { s.CloudConfig = raw(`{"a":1}`) }))
 	for _, owned := range []metav1.Object{out.bundle, out.secret} {
-		require.Equal(t, map[string]string{v1.LabelImage: "demo"}, owned.GetLabels())
+		require.Equal(t, "demo", owned.GetLabels()[v1.LabelImage])
 		require.Len(t, owned.GetOwnerReferences(), 1)
 		require.Equal(t, "ManagedOSImage demo uid-demo",
 			owned.GetOwnerReferences()[0].Kind+" "+owned.GetOwnerReferences()[0].Name+" "+string(owned.GetOwnerReferences()[0].UID))
 	}
+	require.Equal(t, "demo", out.bundle.Labels[v1.LabelRollout], "Fleet hands on no label of cattle.io")
 	require.Equal(t, "cattle-system", out.bundle.Spec.DefaultNamespace, "system-upgrade-controller acts in no other")
 }

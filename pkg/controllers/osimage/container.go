@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/distribution/reference"
 	"github.com/kubereboot/kured/pkg/timewindow"
@@ -85,12 +86,21 @@ func withMetadata(env []corev1.EnvVar, metadata map[string]any) []corev1.EnvVar 
 	return env
 }
 
-// checkWindow reads the window as system-upgrade-controller will, which takes one that it cannot read for never.
-func checkWindow(window *upgradev1.TimeWindowSpec) error {
+// readWindow reads the window as system-upgrade-controller will, which takes one that it cannot read for never.
+func readWindow(window *upgradev1.TimeWindowSpec) (*timewindow.TimeWindow, error) {
 	days := make([]string, len(window.Days))
 	for i, day := range window.Days {
 		days[i] = string(day)
 	}
-	_, err := timewindow.New(days, window.StartTime, window.EndTime, window.TimeZone)
-	return err
+	return timewindow.New(days, window.StartTime, window.EndTime, window.TimeZone)
+}
+
+// closed tells whether there is a window, and it is not now.
+func closed(spec *v1.WindowSpec, now time.Time) bool {
+	window, err := newWindow(spec)
+	if err != nil || window == nil {
+		return false
+	}
+	read, err := readWindow(window)
+	return err == nil && !read.Contains(now)
 }

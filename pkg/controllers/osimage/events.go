@@ -19,7 +19,7 @@ func (h *handler) emit(image *v1.ManagedOSImage, turned []metav1.Condition) {
 // severity is Normal where the rollout takes its course, and Warning where somebody has to do something.
 func severity(reason string) string {
 	switch reason {
-	case v1.ReasonDelivering, v1.ReasonDelivered, v1.ReasonPaused, v1.ReasonReady, v1.ReasonNoClusterMatches:
+	case v1.ReasonDelivering, v1.ReasonDelivered, v1.ReasonPaused, v1.ReasonReady, v1.ReasonNoClusterMatches, v1.ReasonUpdating, v1.ReasonNoNodes:
 		return corev1.EventTypeNormal
 	}
 	return corev1.EventTypeWarning

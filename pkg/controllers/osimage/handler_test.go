@@ -25,19 +25,15 @@ type world struct {
 	recorder *record.FakeRecorder
 }
 
-func newWorld(t *testing.T, objects ...runtime.Object) world {
+func newWorld(t testing.TB, objects ...runtime.Object) world {
 	api := memoryapi.New(t, objects...)
 	c := api.Clients()
 	recorder := record.NewFakeRecorder(1000)
-	return world{API: api, recorder: recorder, handler: &handler{
-		images:   api.Images,
-		versions: api.Versions.Cache(),
-		bundles:  api.Bundles,
-		secrets:  c.CloudConfigs,
-		indexes:  index.Add(c),
-		settings: settings.New(api.Settings),
-		events:   recorder,
-	}}
+	c.Events = recorder
+	h := newHandler(c, index.Add(c), settings.New(api.Settings))
+	// Nothing is gathered, unless a test wants it.
+	h.settle = 0
+	return world{API: api, recorder: recorder, handler: h}
 }
 
 func (w world) reconcile(t *testing.T) error {
@@ -107,8 +103,8 @@ func TestRollOut(t *testing.T) {
 	require.Equal(t, v1.ReasonNoClusterMatches, w.reason())
 	w.deliver(1, 1)
 	w.settle(t)
-	require.Equal(t, v1.ReasonDelivered, w.reason())
-	require.Equal(t, []string{"Normal Delivering", "Normal NoClusterMatches", "Normal Delivered"}, w.emitted())
+	require.Equal(t, v1.ReasonNoNodes, w.reason())
+	require.Equal(t, []string{"Normal Delivering", "Normal NoClusterMatches", "Normal NoNodes"}, w.emitted())
 
 	w.edit(func(s *v1.ManagedOSImageSpec) { s.OSImage = "rancher/os2:v2" })
 	w.settle(t)
@@ -116,7 +112,7 @@ func TestRollOut(t *testing.T) {
 	require.Equal(t, v1.ReasonDelivering, w.reason(), "what Fleet said was about the old one")
 	w.deliver(1, 1)
 	w.settle(t)
-	require.Equal(t, v1.ReasonDelivered, w.reason())
+	require.Equal(t, v1.ReasonNoNodes, w.reason())
 }
 
 // Fleet writes its defaults into the spec. That is not worth a write, and a change of ours keeps what is not ours.
@@ -321,14 +317,17 @@ func TestDeletedIsLeftAlone(t *testing.T) {
 func TestTriggers(t *testing.T) {
 	other := newImage(func(s *v1.ManagedOSImageSpec) { s.ManagedOSVersionName = "v2" })
 	other.Name = "other"
-	w := newWorld(t, newImage(), other)
+	third := newImage(func(s *v1.ManagedOSImageSpec) { s.ManagedOSVersionName = "v3" })
+	third.Name = "third"
+	w := newWorld(t, newImage(), other, third)
 	owned := metav1.ObjectMeta{Namespace: "fleet-default", Name: "x", Labels: map[string]string{v1.LabelImage: "demo"}}
 	for _, c := range []struct {
 		why  string
 		do   func() error
 		want []string
 	}{
-		{"a version came, changed or went", func() error { _, err := w.onVersion("fleet-default/v2", nil); return err }, []string{"fleet-default/other"}},
+		{"a version came, changed or went", func() error { _, err := w.onVersion("fleet-default/v2", nil); return err },
+			[]string{"fleet-default/other", "fleet-default/third"}},
 		{"Fleet wrote the Bundle's status", func() error {
 			_, err := w.onBundle("fleet-default/x", &fleetv1.Bundle{ObjectMeta: owned})
 			return err
@@ -341,7 +340,7 @@ func TestTriggers(t *testing.T) {
 			_, err := w.onSecret("fleet-default/"+index.ObjectName(newImage()), nil)
 			return err
 		}, []string{"fleet-default/demo"}},
-		{"system-default-registry concerns all", func() error { _, err := w.onSetting("system-default-registry", nil); return err }, []string{"fleet-default/demo", "fleet-default/other"}},
+		{"system-default-registry concerns all", func() error { _, err := w.onSetting("system-default-registry", nil); return err }, []string{"fleet-default/demo", "fleet-default/other", "fleet-default/third"}},
 		{"another setting concerns none", func() error { _, err := w.onSetting("server-url", nil); return err }, nil},
 	} {
 		require.NoError(t, c.do(), c.why)

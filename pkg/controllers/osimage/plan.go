@@ -23,6 +23,8 @@ const (
 	upgradeCommand = "/usr/sbin/suc-upgrade"
 	// digestAnnotation names what, beside the version, makes system-upgrade-controller upgrade a node again.
 	digestAnnotation = "upgrade.cattle.io/digest"
+	// defaultNodeTimeout is an hour, in seconds: time to drain a node, to fetch an image over a thin line, and to boot.
+	defaultNodeTimeout = 3600
 )
 
 // newPlan is the Plan that upgrades the nodes of one cluster.
@@ -36,6 +38,10 @@ func newPlan(in input, image reference.Named, withCloudConfig bool) (*upgradev1.
 		return nil, err
 	}
 	window, err := newWindow(spec.Window)
+	if err != nil {
+		return nil, err
+	}
+	timeout, err := nodeTimeout(in.image)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +60,7 @@ func newPlan(in input, image reference.Named, withCloudConfig bool) (*upgradev1.
 			Namespace: planNamespace,
 			Name:      name,
 			// Without it, another image under the same tag would upgrade nothing.
-			Annotations: map[string]string{digestAnnotation: "spec.upgrade.image"},
+			Annotations: map[string]string{digestAnnotation: "spec.upgrade.image"}, // planHash knows of it
 		},
 		Spec: upgradev1.PlanSpec{
 			Concurrency:        valueOr(spec.Concurrency, 1),
@@ -70,6 +76,8 @@ func newPlan(in input, image reference.Named, withCloudConfig bool) (*upgradev1.
 			Prepare:          prepare,
 			Upgrade:          upgrade,
 			ImagePullSecrets: slices.Clone(spec.ImagePullSecrets),
+			// What is cordoned for longer has failed: system-upgrade-controller ends the job by then.
+			JobActiveDeadlineSecs: new(int64(timeout)),
 		},
 	}
 	if withCloudConfig {
@@ -78,12 +86,15 @@ func newPlan(in input, image reference.Named, withCloudConfig bool) (*upgradev1.
 	return plan, nil
 }
 
-// nodeSelector is {} for every node: to system-upgrade-controller an absent selector selects none.
+// nodeSelector adds to what the image selects that nobody holds the node: the label counts from the moment that it is there,
+// also for a job that runs. To system-upgrade-controller an absent selector selects none.
 func nodeSelector(selector *metav1.LabelSelector) *metav1.LabelSelector {
-	if selector == nil {
-		return &metav1.LabelSelector{}
+	out := &metav1.LabelSelector{}
+	if selector != nil {
+		out = selector.DeepCopy()
 	}
-	return selector.DeepCopy()
+	out.MatchExpressions = append(out.MatchExpressions, metav1.LabelSelectorRequirement{Key: v1.LabelHold, Operator: metav1.LabelSelectorOpDoesNotExist})
+	return out
 }
 
 // newDrain is nil for no draining. Durations become what system-upgrade-controller takes: the timeout a string, since
@@ -129,6 +140,14 @@ func newDrain(drain *v1.DrainSpec) (*upgradev1.DrainSpec, error) {
 	return out, nil
 }
 
+// nodeTimeout is how long the upgrade of a node may take, in seconds.
+func nodeTimeout(image *v1.ManagedOSImage) (int32, error) {
+	if image.Spec.NodeTimeout == nil {
+		return defaultNodeTimeout, nil
+	}
+	return wholeSeconds(image.Spec.NodeTimeout, "nodeTimeout")
+}
+
 // wholeSeconds reads a duration such as 5m, or a number of seconds; parts of a second count as one.
 func wholeSeconds(value *intstr.IntOrString, field string) (int32, error) {
 	if value.Type == intstr.Int {
@@ -158,7 +177,7 @@ func newWindow(window *v1.WindowSpec) (*upgradev1.TimeWindowSpec, error) {
 			out.Days = append(out.Days, upgradev1.Day(day))
 		}
 	}
-	if err := checkWindow(out); err != nil {
+	if _, err := readWindow(out); err != nil {
 		return nil, refuse(v1.ReasonInvalidSpec, "window cannot be read: %v; correct it", err)
 	}
 	return out, nil

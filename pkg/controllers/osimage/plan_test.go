@@ -14,12 +14,27 @@ import (
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 )
 
+// unheld selects every node but those that somebody holds.
+var unheld = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+	{Key: "rancheros.cattle.io/hold-upgrades", Operator: metav1.LabelSelectorOpDoesNotExist},
+}}
+
+func TestNodeTimeout(t *testing.T) {
+	for in, want := range map[intstr.IntOrString]int64{intstr.FromString("90m"): 5400, intstr.FromInt32(60): 60, intstr.FromString("1500ms"): 2} {
+		_, plan := rendered(t, newImage(func(s *v1.ManagedOSImageSpec) { s.NodeTimeout = &in }))
+		require.Equal(t, want, *plan.Spec.JobActiveDeadlineSecs)
+	}
+	_, err := render(input{image: newImage(func(s *v1.ManagedOSImageSpec) { s.NodeTimeout = pointer(intstr.FromString("soon")) })})
+	requireRefusal(t, err, v1.ReasonInvalidSpec, `nodeTimeout "soon" is not a duration`)
+}
+
 func TestDefaults(t *testing.T) {
 	_, plan := rendered(t, newImage())
 	require.Equal(t, int64(1), plan.Spec.Concurrency, "empty is 1")
 	require.True(t, plan.Spec.Cordon)
 	require.Nil(t, plan.Spec.Drain, "null means no draining")
-	require.Equal(t, &metav1.LabelSelector{}, plan.Spec.NodeSelector, "all nodes: to system-upgrade-controller an absent selector is none")
+	require.Equal(t, unheld, plan.Spec.NodeSelector, "all nodes: to system-upgrade-controller an absent selector is none")
+	require.Equal(t, int64(3600), *plan.Spec.JobActiveDeadlineSecs, "by then a node is done, or has failed")
 	require.True(t, plan.Spec.Exclusive, "two images never upgrade one node at once")
 	require.Equal(t, []corev1.Toleration{{Operator: corev1.TolerationOpExists}}, plan.Spec.Tolerations)
 	require.Equal(t, &upgradev1.ContainerSpec{Image: "rancher/os2:v1", Command: []string{"/usr/sbin/suc-upgrade"}}, plan.Spec.Upgrade)
@@ -42,7 +57,13 @@ func TestNodeSelector(t *testing.T) {
 	_, plan := rendered(t, newImage(func(s *v1.ManagedOSImageSpec) {
 		s.NodeSelector = &metav1.LabelSelector{MatchLabels: map[string]string{}}
 	}))
-	require.Equal(t, &metav1.LabelSelector{}, plan.Spec.NodeSelector, "the reference's matchLabels: {}")
+	require.Equal(t, unheld.MatchExpressions, plan.Spec.NodeSelector.MatchExpressions, "the reference's matchLabels: {}")
+	image := newImage(func(s *v1.ManagedOSImageSpec) {
+		s.NodeSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: metav1.LabelSelectorOpExists}}}
+	})
+	_, plan = rendered(t, image)
+	require.Len(t, plan.Spec.NodeSelector.MatchExpressions, 2, "nobody is upgraded who is held")
+	require.Len(t, image.Spec.NodeSelector.MatchExpressions, 1, "what lies in the cache is not written to")
 	_, err := render(input{image: newImage(func(s *v1.ManagedOSImageSpec) {
 		s.NodeSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Like"}}}
 	})})

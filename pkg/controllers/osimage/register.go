@@ -2,6 +2,8 @@ package osimage
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	fleetv1 "github.com/rancher/fleet/pkg/apis/fleet.cattle.io/v1alpha1"
 	corev1controllers "github.com/rancher/wrangler/v3/pkg/generated/controllers/core/v1"
@@ -14,6 +16,7 @@ import (
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 	"github.com/rancher/rancheros-operator/pkg/clients"
 	fleetcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/fleet.cattle.io/v1alpha1"
+	managementcontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/management.cattle.io/v3"
 	rancheroscontrollers "github.com/rancher/rancheros-operator/pkg/generated/controllers/rancheros.cattle.io/v1"
 	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/settings"
@@ -27,34 +30,75 @@ type handler struct {
 	versions rancheroscontrollers.ManagedOSVersionCache
 	bundles  fleetcontrollers.BundleController
 	secrets  corev1controllers.SecretController
+	clusters fleetcontrollers.ClusterCache
+	groups   fleetcontrollers.ClusterGroupCache
+	managed  managementcontrollers.ClusterCache
+	nodes    managementcontrollers.NodeCache
 	indexes  *index.Indexes
 	settings *settings.Settings
 	events   record.EventRecorder
+
+	claims  *claims
+	prints  *prints
+	pace    *pace
+	loading sync.Mutex
+	loaded  bool
+	// settle is the constant of that name, and now the time; tests have their own.
+	settle time.Duration
+	now    func() time.Time
 }
 
-// Register adds the controller's handlers to the clients.
-func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, settings *settings.Settings) {
-	h := &handler{
+func newHandler(c *clients.Clients, indexes *index.Indexes, settings *settings.Settings) *handler {
+	return &handler{
 		images:   c.RancherOS.ManagedOSImage(),
 		versions: c.RancherOS.ManagedOSVersion().Cache(),
 		bundles:  c.Fleet.Bundle(),
 		secrets:  c.CloudConfigs,
+		clusters: c.Fleet.Cluster().Cache(),
+		groups:   c.Fleet.ClusterGroup().Cache(),
+		managed:  c.Management.Cluster().Cache(),
+		nodes:    c.Management.Node().Cache(),
 		indexes:  indexes,
 		settings: settings,
 		events:   c.Events,
+		claims:   newClaims(),
+		prints:   newPrints(),
+		pace:     newPace(),
+		settle:   settle,
+		now:      time.Now,
 	}
+}
+
+// Register adds the controller's handlers to the clients.
+func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, settings *settings.Settings) {
+	h := newHandler(c, indexes, settings)
 	h.images.OnChange(ctx, handlerName, h.onChange)
 	c.RancherOS.ManagedOSVersion().OnChange(ctx, handlerName, h.onVersion)
 	h.followChannels(ctx, c)
 	h.bundles.OnChange(ctx, handlerName, h.onBundle)
 	h.secrets.OnChange(ctx, handlerName, h.onSecret)
 	c.Management.Setting().OnChange(ctx, handlerName, h.onSetting)
+	c.Management.Node().OnChange(ctx, handlerName, h.onNode)
+	c.Management.Cluster().OnChange(ctx, handlerName, h.onManaged)
+	c.Fleet.Cluster().OnChange(ctx, handlerName, h.onFleetCluster)
+	c.Fleet.ClusterGroup().OnChange(ctx, handlerName, h.onClusterGroup)
+	c.Rollouts.OnChange(ctx, handlerName, h.onRollout)
 }
 
 func (h *handler) onVersion(key string, version *v1.ManagedOSVersion) (*v1.ManagedOSVersion, error) {
 	namespace, name := index.SplitKey(key)
 	images, err := h.indexes.ImagesByVersion(namespace, name)
 	h.enqueue(images)
+	if err != nil {
+		return version, err
+	}
+	// It may be the one on the way to another.
+	all, err := h.images.Cache().List(namespace, labels.Everything())
+	for _, image := range all {
+		if image.Spec.OSImage == "" && image.Spec.ManagedOSVersionName != name {
+			h.later(keyOf(image))
+		}
+	}
 	return version, err
 }
 

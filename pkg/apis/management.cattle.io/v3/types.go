@@ -4,6 +4,7 @@ package v3
 
 import (
 	rancherv3 "github.com/rancher/rancher/pkg/apis/management.cattle.io/v3"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -39,4 +40,85 @@ type Setting struct {
 
 	Value   string `json:"value"`
 	Default string `json:"default"`
+}
+
+// +genclient
+// +genclient:nonNamespaced
+// +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
+
+// Cluster is one that Rancher manages: whether it can be reached, and since when.
+type Cluster struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Status ClusterStatus `json:"status,omitempty"`
+}
+
+// ClusterStatus is the little of it that is read.
+type ClusterStatus struct {
+	Conditions []ClusterCondition `json:"conditions,omitempty"`
+}
+
+// ClusterCondition has its times as text, and not always both.
+type ClusterCondition struct {
+	Type               string                 `json:"type"`
+	Status             corev1.ConditionStatus `json:"status"`
+	Reason             string                 `json:"reason,omitempty"`
+	LastUpdateTime     string                 `json:"lastUpdateTime,omitempty"`
+	LastTransitionTime string                 `json:"lastTransitionTime,omitempty"`
+}
+
+// +genclient
+// +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
+
+// Node is Rancher's copy of a node, in the namespace that is named as the cluster. While the cluster is offline it stays
+// as it was.
+type Node struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   NodeSpec   `json:"spec,omitempty"`
+	Status NodeStatus `json:"status,omitempty"`
+}
+
+// NodeSpec is the little of it that is read.
+type NodeSpec struct {
+	InternalNodeSpec InternalNodeSpec `json:"internalNodeSpec,omitempty"`
+}
+
+// InternalNodeSpec is what the cluster itself wants of the node.
+type InternalNodeSpec struct {
+	Unschedulable bool    `json:"unschedulable,omitempty"`
+	Taints        []Taint `json:"taints,omitempty"`
+}
+
+// Taint tells since when the node is cordoned.
+type Taint struct {
+	Key       string       `json:"key"`
+	TimeAdded *metav1.Time `json:"timeAdded,omitempty"`
+}
+
+// NodeStatus is the little of it that is read.
+type NodeStatus struct {
+	NodeName           string             `json:"nodeName,omitempty"`
+	NodeLabels         map[string]string  `json:"nodeLabels,omitempty"`
+	InternalNodeStatus InternalNodeStatus `json:"internalNodeStatus,omitempty"`
+}
+
+// InternalNodeStatus is what the cluster itself knows of the node.
+type InternalNodeStatus struct {
+	Conditions []NodeCondition `json:"conditions,omitempty"`
+	NodeInfo   NodeInfo        `json:"nodeInfo,omitempty"`
+}
+
+// NodeCondition is one of the kubelet's.
+type NodeCondition struct {
+	Type               string                 `json:"type"`
+	Status             corev1.ConditionStatus `json:"status"`
+	LastTransitionTime metav1.Time            `json:"lastTransitionTime,omitempty"`
+}
+
+// NodeInfo is the operating system that the node has booted.
+type NodeInfo struct {
+	OSImage string `json:"osImage,omitempty"`
 }

@@ -18,7 +18,9 @@ import (
 )
 
 var (
+	ClusterResourceName                  = "clusters"
 	ClusterRegistrationTokenResourceName = "clusterregistrationtokens"
+	NodeResourceName                     = "nodes"
 	SettingResourceName                  = "settings"
 )
 
@@ -43,8 +45,12 @@ var (
 // Adds the list of known types to Scheme.
 func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(SchemeGroupVersion,
+		&Cluster{},
+		&ClusterList{},
 		&ClusterRegistrationToken{},
 		&ClusterRegistrationTokenList{},
+		&Node{},
+		&NodeList{},
 		&Setting{},
 		&SettingList{},
 	)

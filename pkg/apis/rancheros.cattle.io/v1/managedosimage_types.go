@@ -16,7 +16,9 @@ import (
 // +kubebuilder:subresource:status
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Image",type=string,JSONPath=`.status.image`
-// +kubebuilder:printcolumn:name="Delivered",type=string,JSONPath=`.status.bundle.delivered`
+// +kubebuilder:printcolumn:name="Progress",type=string,JSONPath=`.status.summary`
+// +kubebuilder:printcolumn:name="Failed",type=integer,JSONPath=`.status.nodes.failed`
+// +kubebuilder:printcolumn:name="Delivered",type=string,priority=1,JSONPath=`.status.bundle.delivered`
 // +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must be at most 63 characters: it becomes a label value"
@@ -42,6 +44,7 @@ type ManagedOSImage struct {
 // ManagedOSImageSpec says which image, on which nodes, and how to go about it.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.targets) || !has(self.clusterTargets) || self.targets.size() == 0 || self.clusterTargets.size() == 0 || dyn(self.targets) == dyn(self.clusterTargets)",message="targets and clusterTargets mean the same: give one of them, or the same list in both",fieldPath=".targets"
+// +kubebuilder:validation:XValidation:rule="!has(self.maxFailures) || dyn(self.maxFailures) == null || !has(self.cordon) || dyn(self.cordon) != false || (has(self.drain) && dyn(self.drain) != null)",message="maxFailures needs cordon or drain: a node that has failed is known by being cordoned still",fieldPath=".maxFailures"
 type ManagedOSImageSpec struct {
 	// The OS image to run: registry.example.com:5000/rancher/os2:v1.2.3, with a tag, a digest or both.
 	// +optional
@@ -126,6 +129,26 @@ type ManagedOSImageSpec struct {
 	// +optional
 	// +nullable
 	Window *WindowSpec `json:"window,omitempty"`
+
+	// How long the upgrade of one node may take, from the cordon to its end: a duration such as 90m, or a number of seconds.
+	// What takes longer is stopped, and counts as failed; it is tried again where concurrency is not 0. Default 1h.
+	// +optional
+	// +nullable
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:XValidation:rule=`type(self) == int ? self >= 1 && self <= 604800 : self.matches(r'^([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+$') && duration(self) >= duration('1s') && duration(self) <= duration('168h')`,message="nodeTimeout must be a duration such as 90m, or a number of seconds, from 1s to 168h"
+	NodeTimeout *intstr.IntOrString `json:"nodeTimeout,omitempty"`
+
+	// Halts the rollout, in all clusters, once so many nodes have failed or fallen back: no further node starts. To go on,
+	// raise it, or change the image. Absent: only clusters whose nodes fail come to a stop by themselves.
+	// +optional
+	// +nullable
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	MaxFailures *int32 `json:"maxFailures,omitempty"`
+
+	// Whether nodes that run a newer version go back to this one. Default false: they are left alone, and counted as blocked.
+	// +optional
+	AllowDowngrade bool `json:"allowDowngrade,omitempty"`
 
 	// Names of Secrets in the namespace cattle-system of the targeted clusters with which to pull the image.
 	// +optional
@@ -263,77 +286,3 @@ type WindowSpec struct {
 	// +kubebuilder:validation:MaxLength=64
 	TimeZone string `json:"timeZone,omitempty"`
 }
-
-// ManagedOSImageStatus says how far the rollout has come.
-type ManagedOSImageStatus struct {
-	// The spec's generation that this status speaks of.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-
-	// Delivered: the targeted clusters have the plan. Ready: their nodes run the image; Unknown once the plan is delivered,
-	// because what the nodes run is not read yet.
-	// +optional
-	// +listType=map
-	// +listMapKey=type
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
-
-	// The image that is rolled out, complete with the registry that Rancher's system-default-registry adds.
-	// +optional
-	Image string `json:"image,omitempty"`
-
-	// The Fleet Bundle that carries the plan. It says what was delivered, not what was done.
-	// +optional
-	Bundle *BundleStatus `json:"bundle,omitempty"`
-}
-
-// BundleStatus is the Fleet Bundle's own account of how many clusters have received the plan.
-type BundleStatus struct {
-	// The Bundle's name; it is in the same namespace.
-	Name string `json:"name"`
-	// Clusters that have the plan, of those that are to have it: 3/4.
-	// +optional
-	Delivered string `json:"delivered,omitempty"`
-	// How many clusters have the plan.
-	// +optional
-	Ready int `json:"ready"`
-	// How many clusters are to have it.
-	// +optional
-	Desired int `json:"desired"`
-}
-
-// Conditions and reasons of a ManagedOSImage.
-const (
-	// ConditionDelivered tells whether every targeted cluster has received the upgrade plan. Where it is not True, read its
-	// message: it says what is in the way.
-	ConditionDelivered = "Delivered"
-
-	// ReasonNothingToDo: neither osImage nor managedOSVersionName is given. Give one of them to upgrade nodes, or delete the
-	// ManagedOSImage; until then nodes stay as they are, and a rollout that is under way goes on.
-	ReasonNothingToDo = "NothingToDo"
-	// ReasonNoTargets: no cluster is targeted. Give clusterTargets; clusterSelector: {} selects every cluster of the
-	// namespace.
-	ReasonNoTargets = "NoTargets"
-	// ReasonNoClusterMatches: clusterTargets selects no cluster of this namespace. Correct it, or create the cluster.
-	ReasonNoClusterMatches = "NoClusterMatches"
-	// ReasonTargetsInFleetLocal: fleet-local is about Rancher's own cluster and takes no targets. Remove them, or move
-	// the object to the clusters' namespace.
-	ReasonTargetsInFleetLocal = "TargetsInFleetLocal"
-	// ReasonVersionNotFound: the ManagedOSVersion does not exist in this namespace. Create it, or correct the name.
-	ReasonVersionNotFound = "VersionNotFound"
-	// ReasonVersionWithoutImage: the ManagedOSVersion has no metadata.upgradeImage that is an image reference. Add it.
-	ReasonVersionWithoutImage = "VersionWithoutImage"
-	// ReasonForeignBundle: a Bundle of the name that this image's would have exists and is not the operator's. Delete or
-	// rename it.
-	ReasonForeignBundle = "ForeignBundle"
-	// ReasonFleetTooOld: Fleet before 0.16 does not carry the cloud-config's Secret to the clusters, and the plan waits for
-	// it there. Upgrade Fleet, or remove spec.cloudConfig.
-	ReasonFleetTooOld = "FleetTooOld"
-	// ReasonDelivering: Fleet has not brought the plan to every targeted cluster yet. Wait; clusters that are offline get it
-	// when they return. When it stays so, look at the Bundle of the name in status.bundle.
-	ReasonDelivering = "Delivering"
-	// ReasonDelivered: every targeted cluster has the plan, and works on it by itself; nothing to do. Ready is Unknown with
-	// this reason: what the nodes run is not read yet.
-	ReasonDelivered = "Delivered"
-	// ReasonPaused: concurrency is 0. Set it to 1 or more to go on.
-	ReasonPaused = "Paused"
-)

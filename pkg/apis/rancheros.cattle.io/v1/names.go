@@ -25,6 +25,10 @@ const (
 	// LabelNoLongerListed marks a ManagedOSVersion that its channel does not list any more: nothing follows a channel there.
 	LabelNoLongerListed = "rancheros.cattle.io/no-longer-listed"
 
+	// LabelRollout is on the Bundle of an image, with its name. Fleet hands labels on to its BundleDeployments only when their
+	// name has nothing of cattle.io in it, and by this one we find them.
+	LabelRollout = "os-rollout"
+
 	// AnnotationApplied holds the digest of what we last wrote to an object of another's kind.
 	AnnotationApplied = "rancheros.cattle.io/applied"
 	// AnnotationPrefix begins all annotations of ours.
@@ -75,6 +79,12 @@ const (
 	// AnnotationConfirmRemoval, on a ManagedOSVersionChannel, with the value that the condition's message names, lets an
 	// answer take away more than half of the versions.
 	AnnotationConfirmRemoval = "rancheros.cattle.io/confirm-removal"
+)
+
+// Labels that users set.
+const (
+	// LabelHold, with any value, on a node keeps it as it is, and on a Cluster all of its nodes: no upgrade starts there.
+	LabelHold = "rancheros.cattle.io/hold-upgrades"
 )
 
 // How an identity was established: values of LabelAssurance and status.assurance.

@@ -22,6 +22,9 @@ func init() {
 
 type Interface interface {
 	Bundle() BundleController
+	BundleDeployment() BundleDeploymentController
+	Cluster() ClusterController
+	ClusterGroup() ClusterGroupController
 }
 
 func New(controllerFactory controller.SharedControllerFactory) Interface {
@@ -36,4 +39,16 @@ type version struct {
 
 func (v *version) Bundle() BundleController {
 	return generic.NewController[*v1alpha1.Bundle, *v1alpha1.BundleList](schema.GroupVersionKind{Group: "fleet.cattle.io", Version: "v1alpha1", Kind: "Bundle"}, "bundles", true, v.controllerFactory)
+}
+
+func (v *version) BundleDeployment() BundleDeploymentController {
+	return generic.NewController[*v1alpha1.BundleDeployment, *v1alpha1.BundleDeploymentList](schema.GroupVersionKind{Group: "fleet.cattle.io", Version: "v1alpha1", Kind: "BundleDeployment"}, "bundledeployments", true, v.controllerFactory)
+}
+
+func (v *version) Cluster() ClusterController {
+	return generic.NewController[*v1alpha1.Cluster, *v1alpha1.ClusterList](schema.GroupVersionKind{Group: "fleet.cattle.io", Version: "v1alpha1", Kind: "Cluster"}, "clusters", true, v.controllerFactory)
+}
+
+func (v *version) ClusterGroup() ClusterGroupController {
+	return generic.NewController[*v1alpha1.ClusterGroup, *v1alpha1.ClusterGroupList](schema.GroupVersionKind{Group: "fleet.cattle.io", Version: "v1alpha1", Kind: "ClusterGroup"}, "clustergroups", true, v.controllerFactory)
 }

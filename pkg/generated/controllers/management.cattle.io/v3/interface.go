@@ -21,7 +21,9 @@ func init() {
 }
 
 type Interface interface {
+	Cluster() ClusterController
 	ClusterRegistrationToken() ClusterRegistrationTokenController
+	Node() NodeController
 	Setting() SettingController
 }
 
@@ -35,8 +37,16 @@ type version struct {
 	controllerFactory controller.SharedControllerFactory
 }
 
+func (v *version) Cluster() ClusterController {
+	return generic.NewNonNamespacedController[*v3.Cluster, *v3.ClusterList](schema.GroupVersionKind{Group: "management.cattle.io", Version: "v3", Kind: "Cluster"}, "clusters", v.controllerFactory)
+}
+
 func (v *version) ClusterRegistrationToken() ClusterRegistrationTokenController {
 	return generic.NewController[*v3.ClusterRegistrationToken, *v3.ClusterRegistrationTokenList](schema.GroupVersionKind{Group: "management.cattle.io", Version: "v3", Kind: "ClusterRegistrationToken"}, "clusterregistrationtokens", true, v.controllerFactory)
+}
+
+func (v *version) Node() NodeController {
+	return generic.NewController[*v3.Node, *v3.NodeList](schema.GroupVersionKind{Group: "management.cattle.io", Version: "v3", Kind: "Node"}, "nodes", true, v.controllerFactory)
 }
 
 func (v *version) Setting() SettingController {
