@@ -14,11 +14,9 @@ import (
 
 // After everything above, a world that does not change costs nothing: an operator that starts anew, and so sees every
 // object as new, writes none of them.
-func Test07UnchangedWorldIsNotWritten(t *testing.T) {
-	requireRestartWritesNothing(t)
-}
+func Test07UnchangedWorldIsNotWritten(t *testing.T) { requireUnchangedByRestart(t) }
 
-func requireRestartWritesNothing(t *testing.T) {
+func requireUnchangedByRestart(t *testing.T) {
 	t.Helper()
 	// What the last scenarios set off must have settled.
 	eventuallyQuiet(t, 3*time.Second)
