@@ -125,3 +125,19 @@ func Test16Partition(t *testing.T) {
 	world.Rancher.HoldBack(ns, "late", false)
 	waitFor(t, ns, "managedosimage/image", "Ready", v1.ReasonReady)
 }
+
+// Nodes that failed, fell back, are held or offline: an operator that starts anew finds all of that as it left it.
+func Test16RestartWritesNothing(t *testing.T) {
+	ns := namespace(t, "s16-restart")
+	addNodes(t, ns, "one", "RancherOS v1.0.0", "bad", "good", "held", "mute")
+	addNodes(t, ns, "two", "RancherOS v1.0.0", "back")
+	require.NoError(t, world.Rancher.SetOutcome(ns, "one", "bad", rancher.Fails))
+	require.NoError(t, world.Rancher.SetOutcome(ns, "two", "back", rancher.FallsBack))
+	require.NoError(t, world.Rancher.LabelNode(ns, "one", "held", v1.LabelHold, "x"))
+	require.NoError(t, world.Rancher.SetSilent(ns, "one", "mute", true))
+	apply(t, fmt.Sprintf(imageManifest, "image", ns, `{osImage: "rancher/os2:v1.2.0", nodeTimeout: 2s, concurrency: 3, maxFailures: 2, clusterTargets: [{clusterSelector: {}}]}`))
+	apply(t, fmt.Sprintf(imageManifest, "second", ns, `{osImage: "rancher/os2:v1.3.0", clusterTargets: [{clusterSelector: {}}]}`))
+	waitFor(t, ns, "managedosimage/image", "Ready", v1.ReasonHalted)
+	waitFor(t, ns, "managedosimage/second", "Conflict", v1.ReasonOlderImage)
+	requireUnchangedByRestart(t)
+}

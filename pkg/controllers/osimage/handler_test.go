@@ -317,7 +317,7 @@ func TestDeletedIsLeftAlone(t *testing.T) {
 func TestTriggers(t *testing.T) {
 	other := newImage(func(s *v1.ManagedOSImageSpec) { s.ManagedOSVersionName = "v2" })
 	other.Name = "other"
-	third := newImage(func(s *v1.ManagedOSImageSpec) { s.ManagedOSVersionName = "v3" })
+	third := newImage(func(s *v1.ManagedOSImageSpec) { s.OSImage, s.ManagedOSVersionName = "", "v3" })
 	third.Name = "third"
 	w := newWorld(t, newImage(), other, third)
 	owned := metav1.ObjectMeta{Namespace: "fleet-default", Name: "x", Labels: map[string]string{v1.LabelImage: "demo"}}

@@ -50,7 +50,6 @@ func cordon(node *managementv3.Node, at time.Time) *managementv3.Node {
 func (w world) clock() func(time.Duration) {
 	now := noon
 	w.now = func() time.Time { return now }
-	w.handler.now = w.now
 	return func(by time.Duration) { now = now.Add(by) }
 }
 

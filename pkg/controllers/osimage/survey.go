@@ -172,7 +172,7 @@ func (h *handler) winner(image *v1.ManagedOSImage, cluster *fleetv1.Cluster, man
 func firstOf(image *v1.ManagedOSImage, images []*v1.ManagedOSImage, nodes []labels.Set) string {
 	slices.SortFunc(images, func(a, b *v1.ManagedOSImage) int {
 		if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-			return a.CreationTimestamp.Time.Compare(b.CreationTimestamp.Time)
+			return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
