@@ -101,17 +101,17 @@ func TestGitHubRefuses(t *testing.T) {
 		{"no requests left until a time", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-RateLimit-Remaining", "0")
 			w.Header().Set("X-RateLimit-Reset", strconv.FormatInt(reset, 10))
-			w.WriteHeader(403)
+			w.WriteHeader(http.StatusForbidden)
 			_, _ = io.WriteString(w, `{"message":"API rate limit exceeded for `+canary+`"}`)
 		}, ReasonRateLimited, 29 * time.Minute},
 		{"a pause", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "600")
-			w.WriteHeader(403)
+			w.WriteHeader(http.StatusForbidden)
 			_, _ = io.WriteString(w, `{"message":"secondary","documentation_url":"https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"}`)
 		}, ReasonRateLimited, 10 * time.Minute},
 		{"429", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "60")
-			w.WriteHeader(429)
+			w.WriteHeader(http.StatusTooManyRequests)
 		}, ReasonRateLimited, time.Minute},
 		{"no such repository", body(404, `{"message":"Not Found"}`), ReasonRequestRefused, 0},
 		{"a bad token", body(401, `{"message":"Bad credentials `+canary+`"}`), ReasonRequestRefused, 0},

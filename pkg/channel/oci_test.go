@@ -160,7 +160,7 @@ func TestPlainRegistry(t *testing.T) {
 	tag, err := name.NewTag(host + "/os:v1.0.0")
 	require.NoError(t, err)
 	require.NoError(t, remote.Write(tag, image))
-	fetcher := OCI{Channel: "c", URL: host + "/os", Options: Options{Timeout: 5 * time.Second, Networks: loopback}}
+	fetcher := OCI{Channel: "c", URL: host + "/os", Options: Options{Timeout: time.Minute, Networks: loopback}}
 	_, err = fetcher.Fetch(t.Context(), nil)
 	require.True(t, isFailure(err), "http is not fallen back to, although the address is a private one")
 	fetcher.Insecure = true

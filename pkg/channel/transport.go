@@ -93,7 +93,7 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		response.Body.Close()
 		return nil, err
 	}
-	response.Body = &boundedBody{ReadCloser: response.Body, left: t.most, cancel: cancel}
+	response.Body = &boundedBody{ReadCloser: response.Body, left: t.most, late: ctx.Err, cancel: cancel}
 	return response, nil
 }
 
@@ -114,7 +114,10 @@ func checkRedirect(from *url.URL, response *http.Response) error {
 // is closed.
 type boundedBody struct {
 	io.ReadCloser
-	left   int
+	left int
+	// late is an error once the deadline has passed. A server that sees us hang up may end its body in good order before the
+	// connection is gone, and what was cut would look whole.
+	late   func() error
 	cancel context.CancelFunc
 }
 
@@ -126,6 +129,9 @@ func (b *boundedBody) Read(buffer []byte) (int, error) {
 	n, err := b.ReadCloser.Read(buffer[:min(len(buffer), b.left+1)])
 	if b.left -= n; b.left < 0 {
 		return 0, errTooLarge
+	}
+	if late := b.late(); errors.Is(err, io.EOF) && late != nil {
+		return n, late
 	}
 	return n, err
 }

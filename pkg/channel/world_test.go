@@ -28,7 +28,7 @@ func serve(t *testing.T, handler http.HandlerFunc) (*httptest.Server, Options) {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	return server, Options{Timeout: 5 * time.Second, CABundle: caOf(server), Networks: loopback, Token: canary}
+	return server, Options{Timeout: time.Minute, CABundle: caOf(server), Networks: loopback, Token: canary}
 }
 
 func caOf(server *httptest.Server) []byte {

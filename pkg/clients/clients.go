@@ -187,7 +187,13 @@ func (c *Clients) StartTunnel(ctx context.Context) error {
 }
 
 // StartHandlers starts the workers of every handler that was added. Only the leader does this.
+//
+// Handlers may be about kinds that nobody had asked for before. All caches are filled before the first handler runs: it
+// reads those of other kinds, in other factories, than its own.
 func (c *Clients) StartHandlers(ctx context.Context, workers int) error {
+	if err := c.StartCaches(ctx); err != nil {
+		return err
+	}
 	for _, factory := range c.factories {
 		if err := factory.Start(ctx, workers); err != nil {
 			return fmt.Errorf("starting handlers: %w", err)

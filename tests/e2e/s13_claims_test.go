@@ -86,6 +86,9 @@ func Test13ClaimedMachinesJoin(t *testing.T) {
 	waitFor(t, ns, "machineinventory/"+server, "ClusterAssigned", "TokenReady")
 	require.Contains(t, joinCommand(t, first), "--etcd --controlplane --worker --node-name "+server)
 	require.Contains(t, joinCommand(t, second), "--worker --label pool=workers --taints edge=:NoExecute --node-name "+worker)
+	told, err := second.JoinCommand(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, told.Stderr, "Its cloud-config (motd) would be written to")
 	events := kubectl(t, "get", "events", "-n", ns, "--field-selector", "involvedObject.name="+worker, "-o", "jsonpath={.items[*].message}")
 	require.Contains(t, events, "claimed by MachineClaim site (pool workers): it joins Cluster site as agent")
 }
@@ -229,4 +232,5 @@ func Test13UnchangedWorldIsNotWritten(t *testing.T) {
 	waitForLease(t, since)
 	eventuallyQuiet(t, 3*time.Second)
 	require.Equal(t, before, resourceVersions(t))
+	Test07RightsAreEnough(t)
 }

@@ -103,7 +103,7 @@ func Test20UnchangedChannelIsNotWritten(t *testing.T) {
 	ns := namespace(t, "s20-quiet")
 	server := newReleases(t)
 	server.publish("v1.0.0")
-	apply(t, server.channel(ns, "stable", ", pollInterval: 1m"))
+	apply(t, server.channel(ns, "stable", ""))
 	waitFor(t, ns, "moschannel/stable", "Ready", "Synced")
 	syncNow(t, ns, "stable", "1")
 	_, unchanged := server.counts()

@@ -61,9 +61,8 @@ func (d *documents) serve(status int, versions ...string) {
 	defer d.mutex.Unlock()
 	var entries []string
 	for _, version := range versions {
-		image := version
-		version, image, _ = strings.Cut(version, "=")
-		if image == "" {
+		version, image, other := strings.Cut(version, "=")
+		if !other {
 			image = version
 		}
 		entries = append(entries, fmt.Sprintf(`{"metadata":{"name":%q},"spec":{"version":%q,"type":"container","metadata":{"upgradeImage":"rancher/os2:%s"}}}`, version, version, image))
@@ -86,7 +85,7 @@ type world struct {
 func newWorld(t *testing.T, objects ...runtime.Object) *world {
 	t.Helper()
 	w := &world{API: memoryapi.New(t, objects...), documents: newDocuments(t), recorder: record.NewFakeRecorder(1000), news: make(chan string, 100)}
-	c := w.API.Clients()
+	c := w.Clients()
 	w.handler = &handler{
 		channels: w.Channels, versions: w.Versions, secrets: c.Secrets, indexes: index.Add(c), events: w.recorder,
 		poller:   newPoller(t.Context(), func(_, name string) { w.news <- name }),
@@ -349,7 +348,7 @@ func TestRestart(t *testing.T) {
 	require.NoError(t, w.reconcile(t))
 	w.answered(t)
 	w.Requests()
-	w.handler.poller = newPoller(t.Context(), func(_, name string) { w.news <- name })
+	w.poller = newPoller(t.Context(), func(_, name string) { w.news <- name })
 	require.NoError(t, w.reconcile(t))
 	require.Empty(t, w.Requests())
 	require.Empty(t, w.news)

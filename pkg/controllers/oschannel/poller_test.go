@@ -13,7 +13,7 @@ import (
 	"github.com/rancher/rancheros-operator/pkg/channel"
 )
 
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // asked is a Fetcher that is a function.
 type asked func(ctx context.Context, last *channel.Answer) (*channel.Answer, error)
