@@ -43,6 +43,17 @@ func Test15WhatNodesRun(t *testing.T) {
 	waitFor(t, ns, "managedosimage/image", "Ready", v1.ReasonReady)
 	require.Equal(t, "5/5", statusOf(t, ns, "image", nil).Summary)
 	require.Equal(t, "RancherOS v1.3.0", world.Rancher.OSOf(ns, "two", "e"))
+
+	// The same release once more.
+	before := statusOf(t, ns, "image", nil).Rollout.Hash
+	kubectl(t, "annotate", "managedosimage", "image", "-n", ns, v1.AnnotationRunAgain+"=today")
+	status = statusOf(t, ns, "image", func(s v1.ManagedOSImageStatus) error {
+		if s.Rollout.Hash == before {
+			return fmt.Errorf("the rollout is still the one before")
+		}
+		return equal("summary", s.Summary, "5/5")
+	})
+	require.Equal(t, v1.NodeCounts{Total: 5, UpToDate: 5}, *status.Nodes)
 }
 
 // An offline cluster is not a failure, and is not waited for; it follows when it returns.

@@ -87,7 +87,7 @@ func Test16MaxFailures(t *testing.T) {
 			require.NoError(t, world.Rancher.SetOutcome(ns, cluster, node, rancher.Succeeds))
 		}
 	}
-	patch(t, ns, "image", `{"spec":{"osImage":"rancher/os2:v1.2.1","maxFailures":1}}`)
+	patch(t, ns, "image", `{"spec":{"osImage":"rancher/os2:v1.2.1","nodeTimeout":"5m","maxFailures":1}}`)
 	waitFor(t, ns, "managedosimage/image", "Ready", v1.ReasonReady)
 	require.Zero(t, statusOf(t, ns, "image", nil).Rollout.Failures)
 }

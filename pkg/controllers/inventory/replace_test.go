@@ -336,3 +336,17 @@ func TestReplaceWaitsForTheOldToken(t *testing.T) {
 	w.settleAll(t)
 	w.requireReplaced(t)
 }
+
+// A MachineClaim goes on with the new machine: its label and its record move together, and are never on both in the end.
+func TestReplaceClaimedMachine(t *testing.T) {
+	const written = `{"claim":"site","pool":"workers","cluster":"site","config":{"role":"server"}}`
+	w := newWorld(t, oldMachine(func(m *v1.MachineInventory) {
+		m.Labels[v1.LabelClaim], m.Annotations = "site", map[string]string{v1.AnnotationClaimed: written}
+	}), cluster("site", "c-m-a"))
+	w.Put(newMachine())
+	w.settleAll(t)
+	require.Equal(t, "site", w.named("new").Labels[v1.LabelClaim])
+	require.Equal(t, written, w.named("new").Annotations[v1.AnnotationClaimed])
+	require.NotContains(t, w.named("old").Labels, v1.LabelClaim)
+	require.NotContains(t, w.named("old").Annotations, v1.AnnotationClaimed)
+}

@@ -103,7 +103,7 @@ func selectorOf(pool *v1.MachinePool) (labels.Selector, error) {
 func (c *choice) keep(g gathered) error {
 	cluster := g.claim.Spec.ClusterName
 	for _, machine := range oldestFirst(g.mine) {
-		if machine.DeletionTimestamp != nil {
+		if machine.DeletionTimestamp != nil || replaced(machine, g.mine) {
 			continue
 		}
 		written, assigned := contributionOf(machine), machine.Spec.ClusterName
@@ -115,9 +115,9 @@ func (c *choice) keep(g gathered) error {
 		case assigned == "":
 			err = c.change(machine, released(machine), v1.ReasonClaimReleased,
 				fmt.Sprintf("released by hand from Cluster %s, which it had joined for MachineClaim %s", written.Cluster, g.claim.Name))
-		case assigned != written.Cluster:
+		case assigned != written.Cluster || index.ClusterNamespace(machine) != machine.Namespace:
 			err = c.change(machine, abandoned(machine), v1.ReasonClaimLost,
-				fmt.Sprintf("assigned to Cluster %s by hand: the machine is no more of MachineClaim %s", assigned, g.claim.Name))
+				fmt.Sprintf("assigned to Cluster %s/%s by hand: the machine is no more of MachineClaim %s", index.ClusterNamespace(machine), assigned, g.claim.Name))
 		case assigned != cluster:
 			err = c.change(machine, released(machine), v1.ReasonClaimReleased,
 				fmt.Sprintf("released from Cluster %s: MachineClaim %s is for Cluster %s now", assigned, g.claim.Name, cluster))
@@ -133,6 +133,11 @@ func (c *choice) keep(g gathered) error {
 		}
 	}
 	return nil
+}
+
+// replaced tells of a machine whose place another has taken. It holds the claim's slot until that one says that it has it.
+func replaced(machine *v1.MachineInventory, mine []*v1.MachineInventory) bool {
+	return machine.Spec.ReplacedBy != "" && slices.ContainsFunc(mine, func(m *v1.MachineInventory) bool { return m.Name == machine.Spec.ReplacedBy })
 }
 
 // shrink releases what a pool has too many, the newest first, and brings the others to what the pool says now.
@@ -230,8 +235,14 @@ func whyNot(machine *v1.MachineInventory, role string) *excuse {
 		return &excuse{kind: claimedBy, whose: machine.Namespace + "/" + claim}
 	case machine.Spec.ClusterName != "":
 		return &excuse{kind: assignedTo, whose: machine.Spec.ClusterName}
-	case machine.Spec.Approved != nil && !*machine.Spec.Approved:
+	case machine.Spec.ReplacedBy != "":
+		return &excuse{kind: revoked}
+	case !index.Approved(machine):
 		return &excuse{kind: unapproved}
+	case index.Replacing(machine):
+		return &excuse{kind: replacing, whose: machine.Spec.Replaces}
+	case index.ClusterNamespace(machine) != machine.Namespace:
+		return &excuse{kind: forElsewhere, whose: machine.Spec.ClusterNamespace}
 	case !proven(machine):
 		return &excuse{kind: unproven}
 	case config != nil && config.Role != "" && config.Role != role:

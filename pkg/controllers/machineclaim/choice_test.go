@@ -105,7 +105,7 @@ func told(c choice) []string {
 }
 
 func TestDecide(t *testing.T) {
-	no := false
+	no, yes := false, true
 	three, two, none := claimOf(workers(3)), claimOf(workers(2)), claimOf(workers(0))
 	other := claimOf(workers(3))
 	other.Name = "other"
@@ -141,6 +141,22 @@ func TestDecide(t *testing.T) {
 			},
 			[]string{"workers: 0 of 3 claimed; 7 machines match, 1 is claimed by MachineClaim ns/other, 2 are assigned to Cluster c9, 1 waits for approval, " +
 				"1 has role server, 1 cannot prove itself, 1 other is not free either"}},
+		{"those that are to replace, were replaced, or are for other namespaces", three, nil,
+			[]*v1.MachineInventory{
+				machine("a", 0, func(m *v1.MachineInventory) { m.Spec.Replaces, m.Spec.Approved = "x", &yes }),
+				machine("b", 0, func(m *v1.MachineInventory) { m.Spec.Replaces = "x" }),
+				machine("c", 0, func(m *v1.MachineInventory) { m.Spec.ReplacedBy = "x" }),
+				machine("d", 0, func(m *v1.MachineInventory) { m.Spec.ClusterNamespace = "fleet-default" }),
+			}, []string{"workers: 0 of 3 claimed; 4 machines match, 1 waits for approval, 1 is to replace x, 1 is for clusters of namespace fleet-default, 1 was replaced"}},
+		{"a replaced machine holds its slot until the other has it", claimOf(workers(1)),
+			[]*v1.MachineInventory{machine("a", 1, of(two, 0), func(m *v1.MachineInventory) { m.Spec.ReplacedBy = "b" })},
+			[]*v1.MachineInventory{machine("c", 1)}, []string{"workers 1/1"}},
+		{"and then gives it up", claimOf(workers(1)),
+			[]*v1.MachineInventory{machine("a", 1, of(two, 0), func(m *v1.MachineInventory) { m.Spec.ReplacedBy = "b" }), machine("b", 2, of(two, 0))},
+			[]*v1.MachineInventory{machine("c", 1)}, []string{"workers 1/1"}},
+		{"assigned to the same name in another namespace by hand", claimOf(workers(1)),
+			[]*v1.MachineInventory{machine("a", 1, of(two, 0), func(m *v1.MachineInventory) { m.Spec.ClusterNamespace = "elsewhere" })}, nil,
+			[]string{"ClaimLost a", "workers: 0 of 1 claimed; no machine matches"}},
 		{"nobody fits", three, nil, []*v1.MachineInventory{machine("a", 0, labelled("rack", "b"))}, []string{"workers: 0 of 3 claimed; no machine matches"}},
 		{"all that fit are claimed", three, nil, []*v1.MachineInventory{machine("a", 0)},
 			[]string{"Claimed a", "workers: 1 of 3 claimed; no other machine matches"}},

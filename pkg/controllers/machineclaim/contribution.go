@@ -170,7 +170,11 @@ func sameJSON(a, b runtime.RawExtension) bool {
 // patch is the merge patch that makes the machine's belongings these, and that only fits the machine as it was read; nil
 // when they are.
 func (after belongings) patch(machine *v1.MachineInventory) ([]byte, error) {
-	was, err := json.Marshal(belongingsOf(machine).document())
+	before := belongingsOf(machine)
+	if reflect.DeepEqual(before, after) {
+		return nil, nil // Nearly always, and much cheaper than what follows.
+	}
+	was, err := json.Marshal(before.document())
 	if err != nil {
 		return nil, fmt.Errorf("encoding %s: %w", machine.Name, err)
 	}

@@ -23,20 +23,26 @@ const (
 	inOtherPool
 	assignedTo
 	unapproved
+	replacing
+	forElsewhere
 	otherRole
 	unproven
+	revoked
 	deleting
 )
 
 // words go on after "1 " and "2 ".
 var words = map[kind]struct{ one, many string }{
-	claimedBy:   {"is claimed by MachineClaim %s", "are claimed by MachineClaim %s"},
-	inOtherPool: {"is in pool %s", "are in pool %s"},
-	assignedTo:  {"is assigned to Cluster %s", "are assigned to Cluster %s"},
-	unapproved:  {"waits for approval", "wait for approval"},
-	otherRole:   {"has role %s", "have role %s"},
-	unproven:    {"cannot prove itself", "cannot prove themselves"},
-	deleting:    {"is being deleted", "are being deleted"},
+	claimedBy:    {"is claimed by MachineClaim %s", "are claimed by MachineClaim %s"},
+	inOtherPool:  {"is in pool %s", "are in pool %s"},
+	assignedTo:   {"is assigned to Cluster %s", "are assigned to Cluster %s"},
+	unapproved:   {"waits for approval", "wait for approval"},
+	replacing:    {"is to replace %s", "are to replace %s"},
+	forElsewhere: {"is for clusters of namespace %s", "are for clusters of namespace %s"},
+	otherRole:    {"has role %s", "have role %s"},
+	unproven:     {"cannot prove itself", "cannot prove themselves"},
+	revoked:      {"was replaced", "were replaced"},
+	deleting:     {"is being deleted", "are being deleted"},
 }
 
 // excuses counts them.

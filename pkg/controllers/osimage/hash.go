@@ -26,6 +26,7 @@ func planHash(plan *upgradev1.Plan, secret *corev1.Secret) (string, error) {
 	sum.Write([]byte(strings.ReplaceAll(plan.Spec.Version, "+", "-")))
 	sum.Write([]byte(plan.Spec.ServiceAccountName))
 	sum.Write([]byte(plan.Spec.Upgrade.Image))
+	sum.Write([]byte(plan.Annotations[runAgain]))
 	if secret != nil {
 		content, err := secretHash(secret)
 		if err != nil {

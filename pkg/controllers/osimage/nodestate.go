@@ -71,7 +71,7 @@ func (r rolloutFacts) stateOf(node nodeFacts, cluster clusterFacts, plan cluster
 		return nodeState{state: blocked, reason: v1.NodeReasonHeld, message: "held by a label on the node; remove it to go on"}
 	case excluded != nil:
 		return nodeState{state: blocked, reason: excluded.reason, message: excluded.message}
-	case !out && r.begun(node) && r.now.Sub(node.cordonedAt) >= r.timeout:
+	case !out && r.begun(node) && r.now.Sub(r.began(node)) >= r.timeout:
 		return nodeState{state: failed, reason: v1.NodeReasonTimeout, since: node.cordonedAt, message: fmt.Sprintf(
 			"cordoned for its upgrade, which did not come to its end within %s; see the Plan and its Jobs in cattle-system of the cluster", r.timeout)}
 	case !out && r.begun(node):
@@ -88,6 +88,15 @@ func hasLabel(node nodeFacts, label string) bool {
 // begun tells whether the node was cordoned in the course of this rollout.
 func (r rolloutFacts) begun(node nodeFacts) bool {
 	return r.hash != "" && !node.cordonedAt.IsZero() && !node.cordonedAt.Before(r.startedAt.Add(-clockSlack))
+}
+
+// began is when the node's time began to run: not before the rollout, whatever the clocks say. A node that the rollout before
+// has left behind gets its time anew.
+func (r rolloutFacts) began(node nodeFacts) time.Time {
+	if node.cordonedAt.Before(r.startedAt) {
+		return r.startedAt
+	}
+	return node.cordonedAt
 }
 
 func lostState(node nodeFacts) nodeState {

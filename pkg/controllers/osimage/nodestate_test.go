@@ -93,6 +93,8 @@ func TestStateOf(t *testing.T) {
 		{"did not come back", silent(cordoned(running(v11), 31*time.Minute)), clusterFacts{}, toward(), failed, v1.NodeReasonTimeout},
 		{"failed, and its retry succeeded", running(v12, done), clusterFacts{}, toward(), upToDate, ""},
 		{"cordoned by somebody before the rollout", cordoned(running(v11), 2*time.Hour), clusterFacts{}, toward(), pending, ""},
+		{"cordoned just before, and not out of time yet", cordoned(running(v11), 20*time.Minute+30*time.Second), clusterFacts{},
+			set(func(f *rolloutFacts) { f.startedAt, f.timeout = noon.Add(-20*time.Minute), 20*time.Minute+time.Second }), updating, ""},
 		{"cordoned by a clock that is a little behind", cordoned(running(v11), time.Hour+30*time.Second), clusterFacts{}, toward(), failed, v1.NodeReasonTimeout},
 		{"silent", silent(running(v11)), clusterFacts{}, toward(), offline, v1.NodeReasonDisconnected},
 		{"its cluster is lost", running(v12, done), clusterFacts{offline: true}, toward(), offline, v1.NodeReasonDisconnected},

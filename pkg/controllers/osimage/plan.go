@@ -23,6 +23,9 @@ const (
 	upgradeCommand = "/usr/sbin/suc-upgrade"
 	// digestAnnotation names what, beside the version, makes system-upgrade-controller upgrade a node again.
 	digestAnnotation = "upgrade.cattle.io/digest"
+	// runAgain is the annotation of a Plan that digestAnnotation names when nodes are to be upgraded once more. A dot in it would
+	// be read as a step into the document.
+	runAgain = "run-again"
 	// defaultNodeTimeout is an hour, in seconds: time to drain a node, to fetch an image over a thin line, and to boot.
 	defaultNodeTimeout = 3600
 )
@@ -57,10 +60,9 @@ func newPlan(in input, image reference.Named, withCloudConfig bool) (*upgradev1.
 	plan := &upgradev1.Plan{
 		TypeMeta: metav1.TypeMeta{APIVersion: upgradev1.SchemeGroupVersion.String(), Kind: "Plan"},
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: planNamespace,
-			Name:      name,
-			// Without it, another image under the same tag would upgrade nothing.
-			Annotations: map[string]string{digestAnnotation: "spec.upgrade.image"}, // planHash knows of it
+			Namespace:   planNamespace,
+			Name:        name,
+			Annotations: planAnnotations(in.image),
 		},
 		Spec: upgradev1.PlanSpec{
 			Concurrency:        valueOr(spec.Concurrency, 1),
@@ -84,6 +86,17 @@ func newPlan(in input, image reference.Named, withCloudConfig bool) (*upgradev1.
 		plan.Spec.Secrets = []upgradev1.SecretSpec{{Name: name, Path: cloudConfigPath}}
 	}
 	return plan, nil
+}
+
+// planAnnotations say what makes another upgrade; planHash knows of them. Without the image among it, another image under the
+// same tag would upgrade nothing.
+func planAnnotations(image *v1.ManagedOSImage) map[string]string {
+	annotations := map[string]string{digestAnnotation: "spec.upgrade.image"}
+	if value := image.Annotations[v1.AnnotationRunAgain]; value != "" {
+		annotations[runAgain] = value
+		annotations[digestAnnotation] += ",metadata.annotations." + runAgain
+	}
+	return annotations
 }
 
 // nodeSelector adds to what the image selects that nobody holds the node: the label counts from the moment that it is there,

@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/yaml"
 
@@ -237,6 +236,22 @@ func TestCountsGoOnBesideARefusal(t *testing.T) {
 	require.Empty(t, status.Preview)
 }
 
+// Targets that somebody takes out by accident leave the rollout, its counts, and its clusters to the image.
+func TestClearedTargetsStillHold(t *testing.T) {
+	older := another("demo", 2*time.Hour, func(*v1.ManagedOSImageSpec) {})
+	w := newWorld(t, older, another("younger", time.Hour, func(*v1.ManagedOSImageSpec) {}), fleetCluster("x"), managedNode("x", "a", ""))
+	w.named(t, "demo")
+	image, err := w.Images.Cache().Get("fleet-default", "demo")
+	require.NoError(t, err)
+	cleared := image.DeepCopy()
+	cleared.Spec.ClusterTargets = nil
+	cleared.Generation++
+	w.Put(cleared)
+	status := w.named(t, "demo").Status
+	require.Equal(t, "0/1", status.Summary)
+	require.Len(t, w.named(t, "younger").Status.Conflicts, 1)
+}
+
 // A storm of events is one reconcile, and one write at most in the time in which things settle.
 func TestStatusIsPaced(t *testing.T) {
 	w := newWorld(t, newImage(), fleetCluster("x"), managedNode("x", "a", ""))
@@ -344,52 +359,4 @@ func TestReadDelivery(t *testing.T) {
 		require.Equal(t, c.reason, got.reason, c.why)
 		require.Contains(t, got.message, c.message, c.why)
 	}
-}
-
-// Ten thousand nodes tell of themselves: what the operator does for each, and what the one reconcile costs that follows.
-func BenchmarkTenThousandNodes(b *testing.B) {
-	objects := []runtime.Object{newImage()}
-	var nodes []*managementv3.Node
-	for c := range 500 {
-		cluster := fmt.Sprintf("site-%03d", c)
-		objects = append(objects, fleetCluster(cluster))
-		for n := range 20 {
-			nodes = append(nodes, managedNode(cluster, fmt.Sprintf("%s-%02d", cluster, n), "RancherOS v1.0.0"))
-		}
-	}
-	w := newWorld(b, objects...)
-	cached, err := w.Images.Cache().Get("fleet-default", "demo")
-	require.NoError(b, err)
-	_, err = w.onChange("fleet-default/demo", cached)
-	require.NoError(b, err)
-	b.Run("event", func(b *testing.B) {
-		b.ReportAllocs()
-		for i := range b.N {
-			node := nodes[i%len(nodes)]
-			if _, err := w.onNode(node.Namespace+"/"+node.Name, node); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("states", func(b *testing.B) {
-		b.ReportAllocs()
-		facts := toward(osVersion("v1.1.0", "v1.1.0", ""))
-		var clusters []clusterFacts
-		for i := 0; i < len(nodes); i += 20 {
-			cluster := clusterFacts{name: nodes[i].Namespace}
-			for _, node := range nodes[i : i+20] {
-				cluster.nodes = append(cluster.nodes, readNode(node))
-			}
-			clusters = append(clusters, cluster)
-		}
-		for b.Loop() {
-			plans := map[string]clusterPlan{}
-			for _, cluster := range clusters {
-				plans[cluster.name] = facts.planFor(cluster)
-			}
-			if got := facts.count(clusters, plans); got.nodes.Total != len(nodes) {
-				b.Fatal(got.nodes)
-			}
-		}
-	})
 }

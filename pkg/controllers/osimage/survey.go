@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/index"
 )
 
 // survey looks at every cluster that the image selects, and at its nodes. What is wrong with the image's selectors is for
@@ -90,7 +91,11 @@ func (h *handler) loadClaims() error {
 // claim finds the clusters that the image selects, in the order of their names, and tells the images that it meets there.
 func (h *handler) claim(image *v1.ManagedOSImage) ([]*fleetv1.Cluster, error) {
 	var selected []*fleetv1.Cluster
-	if targets, err := readTargets(image); err == nil && image.DeletionTimestamp == nil {
+	targets, err := h.targets(image)
+	if err != nil {
+		return nil, err
+	}
+	if image.DeletionTimestamp == nil {
 		clusters, groups, err := h.fleetClusters(image.Namespace)
 		if err != nil {
 			return nil, err
@@ -108,6 +113,23 @@ func (h *handler) claim(image *v1.ManagedOSImage) ([]*fleetv1.Cluster, error) {
 	}
 	h.later(h.claims.set(keyOf(image), keys, terms(image))...)
 	return selected, nil
+}
+
+// targets are the image's. Where it gives none, or none that can be read, those of its Bundle still hold: what is under way
+// goes on there, and another image must not come in between.
+func (h *handler) targets(image *v1.ManagedOSImage) ([]target, error) {
+	targets, problem := readTargets(image)
+	if problem == nil && len(targets) > 0 {
+		return targets, nil
+	}
+	bundle, err := h.bundles.Cache().Get(image.Namespace, index.BundleName(image))
+	if apierrors.IsNotFound(err) || err == nil && checkOurs(bundle, image.Name) != nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading Bundle: %w", err)
+	}
+	return bundleSelects(bundle), nil
 }
 
 func (h *handler) fleetClusters(namespace string) ([]*fleetv1.Cluster, []*fleetv1.ClusterGroup, error) {
@@ -131,7 +153,7 @@ func terms(image *v1.ManagedOSImage) string {
 func acts(image *v1.ManagedOSImage) bool {
 	spec := image.Spec
 	return image.DeletionTimestamp == nil &&
-		(spec.OSImage != "" || spec.ManagedOSVersionName != "" || spec.UpgradeContainer != nil || image.Status.Bundle != nil)
+		(spec.OSImage != "" || spec.ManagedOSVersionName != "" || spec.ManagedOSVersionChannelName != "" || spec.UpgradeContainer != nil || image.Status.Bundle != nil)
 }
 
 // winner is the image that has the cluster before this one: the oldest that selects a node of it which this one selects, too,

@@ -59,7 +59,7 @@ func (r rolloutFacts) countCluster(t *tally, cluster clusterFacts, plan clusterP
 		t.nodes.Total++
 		*nodeCount(&t.nodes, s.state)++
 		if s.state == updating && !node.cordonedAt.IsZero() {
-			t.wake(node.cordonedAt.Add(r.timeout))
+			t.wake(r.began(node).Add(r.timeout))
 		}
 		if s.state == pending || s.everyone && s.state == blocked {
 			t.waiting++

@@ -40,6 +40,19 @@ func readTargets(image *v1.ManagedOSImage) ([]target, error) {
 	return targets, nil
 }
 
+// bundleSelects are the targets that the Bundle was written with. Selectors that cannot be read were not written by us.
+func bundleSelects(bundle *fleetv1.Bundle) []target {
+	var targets []target
+	for _, wanted := range bundle.Spec.Targets {
+		clusters, clustersErr := readSelector("", wanted.ClusterSelector)
+		groups, groupsErr := readSelector("", wanted.ClusterGroupSelector)
+		if clustersErr == nil && groupsErr == nil {
+			targets = append(targets, target{clusterName: wanted.ClusterName, clusterGroup: wanted.ClusterGroup, clusters: clusters, groups: groups})
+		}
+	}
+	return targets
+}
+
 func targetsOf(image *v1.ManagedOSImage) []v1.ClusterTarget {
 	if len(image.Spec.ClusterTargets) > 0 {
 		return image.Spec.ClusterTargets

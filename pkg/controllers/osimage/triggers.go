@@ -115,7 +115,11 @@ func (h *handler) onFleetCluster(key string, cluster *fleetv1.Cluster) (*fleetv1
 		return cluster, fmt.Errorf("reading images: %w", err)
 	}
 	for _, image := range images {
-		if targets, err := readTargets(image); err == nil && anySelects(targets, cluster, groups) {
+		targets, err := h.targets(image)
+		if err != nil {
+			return cluster, err
+		}
+		if anySelects(targets, cluster, groups) {
 			h.later(keyOf(image))
 		}
 	}

@@ -183,8 +183,8 @@ const (
 	// which.
 	ConditionConflict = "Conflict"
 
-	// ReasonNothingToDo: neither osImage nor managedOSVersionName is given. Give one of them to upgrade nodes, or delete the
-	// ManagedOSImage; until then nodes stay as they are, and a rollout that is under way goes on.
+	// ReasonNothingToDo: none of osImage, managedOSVersionName and managedOSVersionChannelName is given. Give one of them to
+	// upgrade nodes, or delete the ManagedOSImage; until then nodes stay as they are, and a rollout that is under way goes on.
 	ReasonNothingToDo = "NothingToDo"
 	// ReasonNoTargets: no cluster is targeted. Give clusterTargets; clusterSelector: {} selects every cluster of the
 	// namespace.

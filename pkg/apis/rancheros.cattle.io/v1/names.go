@@ -69,6 +69,9 @@ const (
 const (
 	// AnnotationRotateToken, on a MachineRegistration, makes a new token, and with it a new URL, whenever its value changes.
 	AnnotationRotateToken = "rancheros.cattle.io/rotate-token"
+	// AnnotationRunAgain, on a ManagedOSImage, runs the upgrade once more on every node whenever its value changes, also where
+	// image and version stay the same.
+	AnnotationRunAgain = "rancheros.cattle.io/run-again"
 	// AnnotationRotateTokenGrace is how long the old token still works, as a Go duration; absent, not at all.
 	AnnotationRotateTokenGrace = "rancheros.cattle.io/rotate-token-grace"
 	// AnnotationAllowedNamespaces, on a provisioning Cluster, lists the namespaces whose machines may join it beside those of
