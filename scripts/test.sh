@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 # The summary at the end is gotestsum's, which runs `go test` and counts.
 gotestsum() {
-    go run gotest.tools/gotestsum@v1.13.0 --format "${TEST_FORMAT:-pkgname-and-test-fails}" -- -count=1 -timeout 20m "$@"
+    go run gotest.tools/gotestsum@v1.13.0 --format "${TEST_FORMAT:-pkgname-and-test-fails}" -- -count=1 -timeout 40m "$@"
 }
 unit() {
     local packages

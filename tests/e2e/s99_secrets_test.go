@@ -70,3 +70,8 @@ func statuses(t *testing.T, kind string) string {
 	require.NoError(t, err)
 	return string(encoded)
 }
+
+// No scenario found the operator without a right that it needed.
+func Test99RightsWereEnough(t *testing.T) {
+	Test07RightsAreEnough(t)
+}
