@@ -57,7 +57,8 @@ func TestHostileBases(t *testing.T) {
 		{"a root without itself", change(root+33, 'x'), "does not begin with itself"},
 		{"a record of one byte", change(root, 1), "too short"},
 		{"a record longer than what is left of its block", func(base []byte) []byte {
-			for at := root + 2*int(base[root]); at < root+blockSize; at += 250 {
+			second := root + int(base[root])
+			for at := second + int(base[second]); at < root+blockSize; at += 250 {
 				copy(base[at:], make([]byte, 250))
 				base[at], base[at+32], base[at+33] = 250, 1, 'x'
 			}
