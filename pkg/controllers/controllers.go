@@ -11,6 +11,7 @@ import (
 	"github.com/rancher/rancheros-operator/pkg/controllers/machinetoken"
 	"github.com/rancher/rancheros-operator/pkg/controllers/osimage"
 	"github.com/rancher/rancheros-operator/pkg/controllers/registration"
+	"github.com/rancher/rancheros-operator/pkg/controllers/seedimage"
 	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/settings"
 )
@@ -21,4 +22,5 @@ func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, s
 	machinetoken.Register(ctx, c, indexes)
 	inventory.Register(ctx, c, indexes)
 	osimage.Register(ctx, c, indexes, settings)
+	seedimage.Register(ctx, c, indexes, settings)
 }

@@ -46,6 +46,8 @@ type Indexes struct {
 	machineTokens       corev1controllers.SecretCache
 	inventories         rancheroscontrollers.MachineInventoryCache
 	images              rancheroscontrollers.ManagedOSImageCache
+	seeds               rancheroscontrollers.SeedImageCache
+	seedSecrets         corev1controllers.SecretCache
 	clusters            provisioningcontrollers.ClusterCache
 	clusterTokens       managementcontrollers.ClusterRegistrationTokenCache
 }
@@ -58,6 +60,8 @@ func Add(c *clients.Clients) *Indexes {
 		machineTokens:       c.MachineTokens.Cache(),
 		inventories:         c.RancherOS.MachineInventory().Cache(),
 		images:              c.RancherOS.ManagedOSImage().Cache(),
+		seeds:               c.RancherOS.SeedImage().Cache(),
+		seedSecrets:         c.SeedImages.Cache(),
 		clusters:            c.Provisioning.Cluster().Cache(),
 		clusterTokens:       c.Management.ClusterRegistrationToken().Cache(),
 	}
@@ -72,6 +76,8 @@ func Add(c *clients.Clients) *Indexes {
 	indexes.clusterTokens.AddIndexer(byMachine, clusterTokenByMachine)
 	indexes.images.AddIndexer(byVersion, imageByVersion)
 	indexes.images.AddIndexer(byObjectName, imageByObjectName)
+	indexes.seeds.AddIndexer(byRegistration, seedByRegistration)
+	indexes.seedSecrets.AddIndexer(byToken, secretByToken)
 	return indexes
 }
 

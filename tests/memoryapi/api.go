@@ -28,6 +28,7 @@ type API struct {
 	Inventories   *Store[*v1.MachineInventory, *v1.MachineInventoryList]
 	Images        *Store[*v1.ManagedOSImage, *v1.ManagedOSImageList]
 	Versions      *Store[*v1.ManagedOSVersion, *v1.ManagedOSVersionList]
+	Seeds         *Store[*v1.SeedImage, *v1.SeedImageList]
 	ClusterTokens *Store[*managementv3.ClusterRegistrationToken, *managementv3.ClusterRegistrationTokenList]
 	Clusters      *Store[*provisioningv1.Cluster, *provisioningv1.ClusterList]
 	Bundles       *Store[*fleetv1.Bundle, *fleetv1.BundleList]
@@ -73,6 +74,7 @@ func New(t testing.TB, objects ...runtime.Object) *API {
 	a.Inventories = newStore[*v1.MachineInventory, *v1.MachineInventoryList](t, a, "machineinventories")
 	a.Images = newStore[*v1.ManagedOSImage, *v1.ManagedOSImageList](t, a, "managedosimages")
 	a.Versions = newStore[*v1.ManagedOSVersion, *v1.ManagedOSVersionList](t, a, "managedosversions")
+	a.Seeds = newStore[*v1.SeedImage, *v1.SeedImageList](t, a, "seedimages")
 	a.ClusterTokens = newStore[*managementv3.ClusterRegistrationToken, *managementv3.ClusterRegistrationTokenList](t, a, "clusterregistrationtokens")
 	a.Clusters = newStore[*provisioningv1.Cluster, *provisioningv1.ClusterList](t, a, "clusters")
 	a.Bundles = newStore[*fleetv1.Bundle, *fleetv1.BundleList](t, a, "bundles")
@@ -93,6 +95,8 @@ func (a *API) Put(objects ...runtime.Object) {
 			a.Images.put(object)
 		case *v1.ManagedOSVersion:
 			a.Versions.put(object)
+		case *v1.SeedImage:
+			a.Seeds.put(object)
 		case *managementv3.ClusterRegistrationToken:
 			a.ClusterTokens.put(object)
 		case *provisioningv1.Cluster:
@@ -148,6 +152,7 @@ func (a *API) Clients() *clients.Clients {
 		Registrations: a.SecretsOfType(v1.SecretTypeRegistration),
 		MachineTokens: a.SecretsOfType(v1.SecretTypeMachineToken),
 		CloudConfigs:  a.SecretsOfType(v1.SecretTypeCloudConfig),
+		SeedImages:    a.SecretsOfType(v1.SecretTypeSeedImage),
 		Secrets:       a.Secrets,
 	}
 }
@@ -177,6 +182,8 @@ func (r rancheros) ManagedOSImage() rancheroscontrollers.ManagedOSImageControlle
 func (r rancheros) ManagedOSVersion() rancheroscontrollers.ManagedOSVersionController {
 	return r.api.Versions
 }
+
+func (r rancheros) SeedImage() rancheroscontrollers.SeedImageController { return r.api.Seeds }
 
 type management struct {
 	managementcontrollers.Interface
