@@ -198,6 +198,17 @@ func (c *Cache) Lookup(source Source) (*Base, bool) {
 	return base, true
 }
 
+// Checksum is the SHA-256 of the source's base, if that is there. Unlike Lookup, it does not count as a use.
+func (c *Cache) Checksum(source Source) (string, bool) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	sum := source.checksum()
+	if sum == "" {
+		sum = c.sources[source.key()]
+	}
+	return sum, c.bases[sum] != nil
+}
+
 // Fetch is the source's base, fetched when it is not there. Whoever asks for the same at the same time waits for the same
 // fetch. Its error is an *Error, or that of ctx.
 func (c *Cache) Fetch(ctx context.Context, source Source) (*Base, error) {
@@ -295,7 +306,7 @@ func (c *Cache) reserve(key string, bytes int64) error {
 		}
 		if len(idle) == 0 {
 			return &Error{Reason: Full, Message: fmt.Sprintf("the cache of base media has no room for it beside those that other SeedImages need, within its %s; "+
-				"make it larger, or delete SeedImages that are not needed", human(c.options.MaxBytes))}
+				"raise --media-cache-gib, or delete SeedImages that are not needed", human(c.options.MaxBytes))}
 		}
 		taken -= idle[0].Size
 		c.evict(idle[0])

@@ -151,7 +151,7 @@ func TestBadBases(t *testing.T) {
 		{"half a medium", good[:len(good)/2], nil, "", Invalid, "truncated"},
 		{"another medium", base("b"), nil, sumOf(good), Invalid, "another checksum than was asked for: sha256:" + sumOf(base("b"))},
 		{"a checksum that is none", good, nil, "abc", Invalid, "write 64 hex digits"},
-		{"100 GB, as it says", good, claim("107374182400"), "", Invalid, "the base has 107374182400 bytes, and none may have more than 64 MiB; raise --media-max-base"},
+		{"100 GB, as it says", good, claim("107374182400"), "", Invalid, "the base has 107374182400 bytes, and none may have more than 64 MiB; raise --media-max-base-gib"},
 		{"more than it may have, without saying so", nil, func(w http.ResponseWriter, _ *http.Request) bool {
 			for range 100 {
 				if _, err := w.Write(make([]byte, 1<<20)); err != nil {

@@ -123,7 +123,7 @@ func (c *Cache) copyFile(ctx context.Context, partial *os.File, key, name string
 // roomFor refuses what is larger than a base may be, and makes room for the rest.
 func (c *Cache) roomFor(key string, size int64) error {
 	if size > c.options.MaxBase {
-		return invalid("the base has %d bytes, and none may have more than %s; raise --media-max-base if it is meant", size, human(c.options.MaxBase))
+		return invalid("the base has %d bytes, and none may have more than %s; raise --media-max-base-gib if it is meant", size, human(c.options.MaxBase))
 	}
 	return c.reserve(key, size)
 }
