@@ -121,9 +121,9 @@ func (l *Library) hash(ctx context.Context, key string) error {
 	return nil
 }
 
-// report writes what is new.
+// report writes what is new. The controller writes first: its write brings the SeedImage back here.
 func (l *Library) report(seed *v1.SeedImage, found facts) error {
-	if !l.leading.Load() {
+	if !l.leading.Load() || seed.Status.ObservedGeneration == 0 {
 		return nil
 	}
 	desired := seed.DeepCopy()
