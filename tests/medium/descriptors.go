@@ -28,7 +28,7 @@ func (w *writer) writeDescriptors(root *entry) {
 		w.write(int64(w.tables[t])*block, w.table(root, t, binary.LittleEndian))
 		w.write(int64(w.tables[t]+1)*block, w.table(root, t, binary.BigEndian))
 	}
-	w.write(int64(w.catalog)*block, bootCatalog(w.catalog))
+	w.write(int64(w.catalog)*block, bootCatalog(firstFile(root)))
 	if w.options.Hybrid {
 		record := make([]byte, 512)
 		entry := record[446:]
@@ -100,6 +100,19 @@ func (w *writer) elTorito() []byte {
 	copy(d, "\x00CD001\x01EL TORITO SPECIFICATION")
 	binary.LittleEndian.PutUint32(d[71:], uint32(w.catalog))
 	return d
+}
+
+// firstFile is the block of some file: it is what the medium would boot.
+func firstFile(e *entry) int {
+	for _, child := range e.children {
+		if !child.folder {
+			return child.at
+		}
+		if at := firstFile(child); at > 0 {
+			return at
+		}
+	}
+	return 0
 }
 
 // bootCatalog has an entry for a BIOS and one for UEFI.

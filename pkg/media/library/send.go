@@ -11,10 +11,13 @@ import (
 )
 
 const (
-	// stride is how much is sent at a time, and patience how long that may take: a client that takes less than 35 kB per
-	// second for two minutes is cut off, and may come back for the rest.
-	stride   = 4 << 20
-	patience = 2 * time.Minute
+	// firstStride is how much is sent at a time, at first, and patience how long that may take: a client that takes less than
+	// 35 kB per second for two minutes is cut off, and may come back for the rest.
+	firstStride = 4 << 20
+	patience    = 2 * time.Minute
+	// lastStride is what strides grow to for clients that take one within quick: the fewer there are, the less they cost.
+	lastStride = 32 << 20
+	quick      = time.Second
 )
 
 // sending is a response on whose way the personal part of an image is watched. What of the base stands around it goes from
@@ -24,6 +27,7 @@ type sending struct {
 	personal iso.Range
 	handOut  func() error
 	handed   bool
+	stride   int64
 	deadline func(time.Time) error
 }
 
@@ -31,7 +35,7 @@ func newSending(w http.ResponseWriter, layout *iso.Layout, handOut func() error)
 	controller := http.NewResponseController(w)
 	// The server's own time for reading a request is over long before the last byte is sent.
 	_ = controller.SetReadDeadline(time.Time{})
-	return &sending{ResponseWriter: w, personal: layout.Personal, handOut: handOut, deadline: controller.SetWriteDeadline}
+	return &sending{ResponseWriter: w, personal: layout.Personal, handOut: handOut, stride: firstStride, deadline: controller.SetWriteDeadline}
 }
 
 // ReadFrom is how http.ServeContent sends a range.
@@ -61,7 +65,7 @@ func (s *sending) next(reader *iso.Reader, most int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	part := iso.Range{Offset: at, Length: min(most, stride)}
+	part := iso.Range{Offset: at, Length: min(most, s.stride)}
 	if !s.handed && part.Overlaps(s.personal) {
 		if at < s.personal.Offset {
 			part.Length = s.personal.Offset - at
@@ -73,8 +77,15 @@ func (s *sending) next(reader *iso.Reader, most int64) (int64, error) {
 		}
 	}
 	// A response that knows no deadlines has no slow client.
-	_ = s.deadline(time.Now().Add(patience))
-	return reader.CopyTo(s.ResponseWriter, part.Length)
+	began := time.Now()
+	_ = s.deadline(began.Add(patience))
+	n, err := reader.CopyTo(s.ResponseWriter, part.Length)
+	if time.Since(began) < quick {
+		s.stride = min(2*s.stride, lastStride)
+	} else {
+		s.stride = firstStride
+	}
+	return n, err
 }
 
 // onlyWriter hides what else a response can do.
