@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rancher/rancheros-operator/pkg/media/iso"
+	"github.com/rancher/rancheros-operator/tests/harness"
 	"github.com/rancher/rancheros-operator/tests/medium"
 )
 
@@ -51,7 +52,7 @@ func Test18SeedImage(t *testing.T) {
 	require.Contains(t, string(config), "name: edge")
 
 	script := fetchMedium(t, http.MethodGet, ipxe)
-	require.True(t, strings.HasPrefix(string(script.body), "#!ipxe\nkernel kernel initrd=initrd quiet\n"), string(script.body))
+	require.True(t, strings.HasPrefix(string(script.body), "#!ipxe\nkernel "+"kernel initrd=initrd quiet\n"), string(script.body))
 	initrd := fetchMedium(t, http.MethodGet, strings.TrimSuffix(ipxe, "boot.ipxe")+"initrd")
 	require.Contains(t, string(initrd.body), "registrationURL: "+url)
 	kernel := fetchMedium(t, http.MethodGet, strings.TrimSuffix(ipxe, "boot.ipxe")+"kernel")
@@ -93,6 +94,30 @@ func Test18AddressesEnd(t *testing.T) {
 	unknown := fetchMedium(t, http.MethodGet, nobodys)
 	require.Equal(t, http.StatusNotFound, unknown.StatusCode)
 	require.Equal(t, "not found\n", string(unknown.body))
+}
+
+// A replica that does not lead has the base too, and goes on with a download that another began: the image is the same.
+func Test18AnotherReplica(t *testing.T) {
+	ns := namespace(t, "s18-two")
+	registration(t, ns, "edge", "{}")
+	source := newBase(t)
+	applySeed(t, ns, "usb", "baseImage: %s\n  baseChecksum: sha256:%s", source.URL, source.sum)
+	waitFor(t, ns, "seedimage/usb", "Ready", "Ready")
+	second, err := world.StartReplica(t.Context(), harness.ReplicaOptions{Name: "second"})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, second.Stop()) }()
+	download := seedField(t, ns, "usb", "downloadURL")
+	here := strings.Replace(download, world.Rancher.URL(), "http://"+second.ListenAddr, 1)
+	eventually(t, func() error {
+		return equal("status", fetchMedium(t, http.MethodHead, here).Status, "200 OK")
+	})
+	require.Equal(t, int32(2), source.fetched.Load(), "each has a cache of its own")
+	first := fetchMedium(t, http.MethodGet, download, "Range", "bytes=0-99999")
+	rest := fetchMedium(t, http.MethodGet, here, "Range", "bytes=100000-", "If-Range", first.Header.Get("ETag"))
+	require.Equal(t, http.StatusPartialContent, rest.StatusCode)
+	eventually(t, func() error {
+		return equal("status.checksum", seedField(t, ns, "usb", "checksum"), fmt.Sprintf("sha256:%x", sha256.Sum256(append(first.body, rest.body...))))
+	})
 }
 
 // What is wrong is said where people look.

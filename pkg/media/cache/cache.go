@@ -147,7 +147,10 @@ func (c *Cache) sweep(folder string, keep func(name string) bool) {
 
 // adopt takes up a base that is on the disk.
 func (c *Cache) adopt(sum string) error {
-	written, err := os.ReadFile(c.path("bases", sum+".json"))
+	if !hexSum.MatchString(sum) {
+		return fmt.Errorf("%q is no SHA-256", sum)
+	}
+	written, err := os.ReadFile(c.path("bases", sum+".json")) //nolint:gosec // It is 64 hex digits.
 	if err != nil {
 		return err
 	}

@@ -160,7 +160,7 @@ func TestBadBases(t *testing.T) {
 			}
 			return true
 		}, "", Invalid, "none may have more than"},
-		{"not there", nil, func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(404); return true }, "", Unavailable, "the server of the base answers 404 Not Found"},
+		{"not there", nil, func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusNotFound); return true }, "", Unavailable, "the server of the base answers 404 Not Found"},
 		{"a server without an end", nil, func(w http.ResponseWriter, r *http.Request) bool {
 			http.Redirect(w, r, "/again", http.StatusFound)
 			return true

@@ -95,7 +95,7 @@ func (c *Cache) copyFile(ctx context.Context, partial *os.File, key, name string
 	if err != nil {
 		return failed("opening the folder of --media-folder", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	file, err := root.Open(path.Clean(name))
 	if err != nil {
 		return failed("opening the base in the folder of --media-folder", err)

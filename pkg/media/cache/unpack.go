@@ -22,7 +22,7 @@ func (c *Cache) unpack(ctx context.Context, blob *os.File, key string, layer des
 		if err != nil {
 			return nil, invalid("a layer of the image is no gzip")
 		}
-		defer unzipped.Close()
+		defer func() { _ = unzipped.Close() }()
 		stream = unzipped
 	case !strings.HasSuffix(layer.MediaType, ".tar"):
 		return nil, invalid("a layer of the image is packed in a way that is not supported: push it with gzip")

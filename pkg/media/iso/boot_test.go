@@ -23,7 +23,7 @@ func TestMenu(t *testing.T) {
 		{"SYSLINUX", "LABEL live\n  KERNEL /live/vmlinuz\n  APPEND initrd=/live/initrd,/boot/seed.img boot=live quiet", Kernel{"/live/vmlinuz", "/live/initrd", "boot=live quiet"}},
 		{"a kernel alone", "linux /vmlinuz", Kernel{Kernel: "/vmlinuz"}},
 		{"nothing", "timeout 5\n\n#", Kernel{}},
-		{"a line of garbage", "linux\ninitrd\nset\nset x\nappend y", Kernel{}},
+		{"a line of garbage", "linux\ninitrd\nset\nappend y\nset x", Kernel{}},
 	} {
 		require.Empty(t, cmp.Diff(c.want, parseMenu(c.text)), c.why)
 	}

@@ -84,13 +84,13 @@ func TestBadBasesAreReported(t *testing.T) {
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			w := newWorld(t, nil)
-			seed := w.API.Seeds.All()[0]
+			seed := w.Seeds.All()[0]
 			c.change(t, w, seed)
 			w.Put(seed)
 			require.NoError(t, w.prepare(t.Context(), "ns/usb"))
 			w.finish(t)
 			require.NoError(t, w.prepare(t.Context(), "ns/usb"))
-			seed = w.API.Seeds.All()[0]
+			seed = w.Seeds.All()[0]
 			require.Equal(t, c.reason, seed.Status.Base.Reason)
 			require.Contains(t, seed.Status.Base.Message, c.want)
 			require.Empty(t, seed.Status.Size)
@@ -141,14 +141,14 @@ func TestConflictsAreTriedAgain(t *testing.T) {
 	w := newWorld(t, nil)
 	w.settle(t)
 	limit := 5
-	seed := w.API.Seeds.All()[0]
+	seed := w.Seeds.All()[0]
 	seed.Spec.MaxDownloads = &limit
 	w.Put(seed)
 	tries := 0
 	w.Fail = func(request memoryapi.Request) error {
 		if request.Verb == "patch" {
 			if tries++; tries == 1 {
-				seed := w.API.Seeds.All()[0]
+				seed := w.Seeds.All()[0]
 				w.Put(seed) // Somebody else writes in between.
 			}
 		}
@@ -156,7 +156,7 @@ func TestConflictsAreTriedAgain(t *testing.T) {
 	}
 	require.NoError(t, w.handOut(seed))
 	require.Equal(t, 2, tries)
-	require.Equal(t, 1, w.API.Seeds.All()[0].Status.Downloads)
+	require.Equal(t, 1, w.Seeds.All()[0].Status.Downloads)
 	w.Fail = func(memoryapi.Request) error { return errors.New("no etcd") }
 	require.ErrorContains(t, w.handOut(seed), "no etcd", "what cannot be counted is not handed out")
 }

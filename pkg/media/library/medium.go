@@ -135,7 +135,7 @@ func (m *Medium) send(w http.ResponseWriter, r *http.Request, file string, image
 		m.library.queue.Add(keyOf(m.seed))
 		return unprepared("the base medium is on its way", err)
 	}
-	defer reading.Close()
+	defer func() { _ = reading.Close() }()
 	header := w.Header()
 	header.Set("ETag", etag)
 	header.Set("Content-Type", contentType(file))

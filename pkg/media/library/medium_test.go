@@ -101,14 +101,14 @@ func TestRefusals(t *testing.T) {
 		w := newWorld(t, nil)
 		w.settle(t)
 		if c.change != nil {
-			seed := w.API.Seeds.All()[0]
+			seed := w.Seeds.All()[0]
 			c.change(seed)
 			w.Put(seed)
 		}
 		got := w.get(t, c.file)
 		require.Equal(t, c.status, got.StatusCode, c.why)
 		require.Contains(t, string(got.body), c.want, c.why)
-		require.Zero(t, w.downloads()-w.API.Seeds.All()[0].Status.Downloads)
+		require.Zero(t, w.downloads()-w.Seeds.All()[0].Status.Downloads)
 	}
 	// A token that is nobody's, and one that two have.
 	w := newWorld(t, nil)
@@ -174,9 +174,9 @@ func TestCrowdAtALimit(t *testing.T) {
 	words := many(50, func(int) string {
 		got, err := w.try(t.Context(), http.MethodGet, "usb.iso")
 		switch {
-		case err == nil && got.StatusCode == 200 && int64(len(got.body)) == size:
+		case err == nil && got.StatusCode == http.StatusOK && int64(len(got.body)) == size:
 			return "whole"
-		case err != nil || got.StatusCode == 403:
+		case err != nil || got.StatusCode == http.StatusForbidden:
 			return "refused"
 		}
 		return fmt.Sprint(got.StatusCode, len(got.body))
@@ -213,7 +213,7 @@ func TestNetboot(t *testing.T) {
 	seed := w.settle(t)
 	require.Equal(t, "Initrd", seed.Status.Base.Method)
 	require.Empty(t, seed.Status.Checksum)
-	require.Equal(t, "#!ipxe\nkernel kernel initrd=initrd quiet root=live:CDLABEL=COS_LIVE\ninitrd initrd\nboot\n", string(w.get(t, "boot.ipxe").body))
+	require.Equal(t, "#!ipxe\nkernel "+kernelFile+" initrd=initrd quiet root=live:CDLABEL=COS_LIVE\ninitrd "+initrdFile+"\nboot\n", string(w.get(t, "boot.ipxe").body))
 	require.Equal(t, files()["boot/kernel"], w.get(t, "kernel").body)
 	initrd := w.get(t, "initrd").body
 	own := files()["boot/initrd"]
@@ -222,10 +222,10 @@ func TestNetboot(t *testing.T) {
 	require.Contains(t, string(initrd[len(own):]), url)
 	require.Zero(t, len(initrd)%4)
 
-	edited := w.API.Seeds.All()[0]
+	edited := w.Seeds.All()[0]
 	edited.Spec.Netboot = &v1.NetbootSpec{Kernel: "/boot/initrd", Initrd: "/boot/kernel", Arguments: "console=ttyS0"}
 	w.Put(edited)
-	require.Contains(t, string(w.get(t, "boot.ipxe").body), "kernel kernel initrd=initrd console=ttyS0\n")
+	require.Contains(t, string(w.get(t, "boot.ipxe").body), "kernel "+kernelFile+" initrd=initrd console=ttyS0\n")
 	require.Equal(t, own, w.get(t, "kernel").body)
 	require.NotContains(t, string(script(iso.Kernel{Arguments: "a\nshell\r\x00b"})), "\nshell", "a menu's garbage is no command of ours")
 }
@@ -267,5 +267,5 @@ func TestBaseThatWent(t *testing.T) {
 	require.Equal(t, 503, got.StatusCode)
 	require.NoError(t, reading.Close())
 	w.settle(t)
-	require.Eventually(t, func() bool { return w.get(t, "usb.iso").StatusCode == 200 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.get(t, "usb.iso").StatusCode == http.StatusOK }, 10*time.Second, 10*time.Millisecond)
 }

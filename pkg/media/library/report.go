@@ -109,7 +109,7 @@ func (l *Library) hash(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	defer reading.Close()
+	defer func() { _ = reading.Close() }()
 	sum, err := image.layout.Sum(ctx, reading, base.Checkpoints)
 	if err != nil {
 		return err

@@ -72,7 +72,7 @@ func newWorld(t *testing.T, change func(seed *v1.SeedImage)) *world {
 	kept, err := media.New(media.Options{Dir: t.TempDir(), Folder: w.folder, MaxBytes: 1 << 30, MaxBase: 1 << 30, Retry: time.Millisecond, Stall: time.Second})
 	require.NoError(t, err)
 	c := w.Clients()
-	w.Library = New(Options{Cache: kept, Indexes: index.Add(c), Settings: settings.New(w.API.Settings), Seeds: c.RancherOS.SeedImage()})
+	w.Library = New(Options{Cache: kept, Indexes: index.Add(c), Settings: settings.New(w.Settings), Seeds: c.RancherOS.SeedImage()})
 	w.Library.now = func() time.Time { return w.now }
 	w.leading.Store(true)
 	w.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -112,7 +112,7 @@ func (w *world) settle(t *testing.T) *v1.SeedImage {
 	require.NoError(t, w.prepare(t.Context(), "ns/usb"))
 	w.empty(t, w.hashes, w.hash)
 	w.empty(t, w.queue, w.prepare)
-	return w.API.Seeds.All()[0]
+	return w.Seeds.All()[0]
 }
 
 // empty does what is in the queue now.
@@ -176,7 +176,7 @@ func (w *world) try(ctx context.Context, method, file string, headers ...string)
 
 func (w *world) downloads() int {
 	w.flush()
-	return w.API.Seeds.All()[0].Status.Downloads
+	return w.Seeds.All()[0].Status.Downloads
 }
 
 // many runs so many at the same time, and returns how many gave which word.
