@@ -61,7 +61,7 @@ func TestFirmwareOfADisc(t *testing.T) {
 	require.Equal(t, Firmware{}, firmware)
 }
 
-// The archive is what a kernel unpacks: checked by hand here, and by cpio itself in the tests that boot.
+// The archive is what a kernel unpacks, field by field.
 func TestCpio(t *testing.T) {
 	archive := string(Cpio("/rancheros/seed.yaml", []byte("hello")))
 	require.Zero(t, len(archive)%4)
