@@ -53,6 +53,17 @@ func TestFetchOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Same(t, b, other)
 
+	// As is one whose checksum nobody knew: its file is not replaced under those who read it.
+	before, err := os.Stat(c.basePath(b.Checksum))
+	require.NoError(t, err)
+	third, err := c.Fetch(t.Context(), Source{Image: s.URL + "/third.iso"})
+	require.NoError(t, err)
+	require.Same(t, b, third)
+	after, err := os.Stat(c.basePath(b.Checksum))
+	require.NoError(t, err)
+	require.True(t, os.SameFile(before, after))
+	s.asked()
+
 	// And so it is after a restart.
 	again, err := New(c.options)
 	require.NoError(t, err)
@@ -61,7 +72,8 @@ func TestFetchOnce(t *testing.T) {
 	require.True(t, bytes.Equal(s.content, content(t, b)))
 	require.Empty(t, s.asked())
 	_, names := onDisk(t, c.options.Dir)
-	require.ElementsMatch(t, []string{"bases/" + b.Checksum + ".iso", "bases/" + b.Checksum + ".json", "sources/" + source.key()}, names, "and nothing else is left")
+	require.ElementsMatch(t, []string{"bases/" + b.Checksum + ".iso", "bases/" + b.Checksum + ".json", "sources/" + source.key(),
+		"sources/" + Source{Image: s.URL + "/third.iso"}.key()}, names, "and nothing else is left")
 }
 
 // A transfer that breaks goes on where it broke, also in another process; what cannot be told to belong together does not.

@@ -169,6 +169,11 @@ func (c *Cache) keep(arrived *os.File, source Source, hasher *iso.Hasher) (*Base
 	}
 	digest := hasher.Sum()
 	sum := hex.EncodeToString(digest[:])
+	if _, there := c.Lookup(Source{Checksum: sum}); there {
+		// Another address of the same medium. The file that is read already stays the one.
+		_ = os.Remove(arrived.Name())
+		return c.found(source, sum)
+	}
 	written, err := json.Marshal(record{Size: hasher.Size(), Checkpoints: hasher.Checkpoints()})
 	if err != nil {
 		return nil, fmt.Errorf("writing the base's record: %w", err)
@@ -178,10 +183,15 @@ func (c *Cache) keep(arrived *os.File, source Source, hasher *iso.Hasher) (*Base
 	if err == nil {
 		err = moveInto(arrived.Name(), c.basePath(sum))
 	}
-	if err == nil {
-		err = writeWhole(c.path("sources", source.key()), []byte(sum))
-	}
 	if err != nil {
+		return nil, failed("keeping the base", err)
+	}
+	return c.found(source, sum)
+}
+
+// found notes which base the source has led to.
+func (c *Cache) found(source Source, sum string) (*Base, error) {
+	if err := writeWhole(c.path("sources", source.key()), []byte(sum)); err != nil {
 		return nil, failed("keeping the base", err)
 	}
 	base, found := c.lookupDisk(source)
