@@ -9,4 +9,4 @@ scripts/build.sh
 CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/bench ./tests/bench
 bin/bench "$@"
 # A gigabyte as a plain file, as a SeedImage's image, and rebuilt by xorriso.
-go test -run '^$' -bench Streaming -benchtime 15x ./pkg/media/library
+go test -run '^$' -bench Streaming -benchtime 20x ./pkg/media/library
