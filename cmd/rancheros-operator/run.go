@@ -18,7 +18,7 @@ func runCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "run",
 		Usage: "runs the operator until it is told to stop",
-		Flags: append(connectionFlags(&options), append(serverFlags(&options), logFlags(&logLevel, &logFormat)...)...),
+		Flags: append(connectionFlags(&options), append(append(serverFlags(&options), mediaFlags(&options)...), logFlags(&logLevel, &logFormat)...)...),
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return usageError{err}
 		},
@@ -79,6 +79,19 @@ func serverFlags(o *operator.Options) []cli.Flag {
 			Usage: "`NETWORKS`, such as 127.0.0.0/8, that channels may reach although they are the operator's own host or link-local"},
 		&cli.IntFlag{Name: "max-in-flight", EnvVars: []string{"MAX_IN_FLIGHT"}, Destination: &o.MaxInFlight, Value: 1024,
 			Usage: "most machines that are answered at the same time; the rest are told to come back"},
+	}
+}
+
+func mediaFlags(o *operator.Options) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "media-dir", EnvVars: []string{"MEDIA_DIR"}, Destination: &o.MediaDir,
+			Usage: "`FOLDER` to keep the base media of SeedImages in; without it, there are no boot media"},
+		&cli.StringFlag{Name: "media-folder", EnvVars: []string{"MEDIA_FOLDER"}, Destination: &o.MediaFolder,
+			Usage: "`FOLDER`, a mounted volume for example, that file:// in a SeedImage leads to; without it, nowhere"},
+		&cli.IntFlag{Name: "media-cache-gib", EnvVars: []string{"MEDIA_CACHE_GIB"}, Destination: &o.MediaCacheGiB, Value: 20,
+			Usage: "how many GiB --media-dir may take"},
+		&cli.IntFlag{Name: "media-max-base-gib", EnvVars: []string{"MEDIA_MAX_BASE_GIB"}, Destination: &o.MediaMaxBaseGiB, Value: 8,
+			Usage: "how many GiB one base medium may have"},
 	}
 }
 

@@ -45,8 +45,8 @@ type Clients struct {
 	Management   managementv3.Interface
 	Provisioning provisioningv1.Interface
 	Fleet        fleetv1.Interface
-	// Registrations, MachineTokens and CloudConfigs are the Secrets of our three types.
-	Registrations, MachineTokens, CloudConfigs corev1controllers.SecretController
+	// Registrations, MachineTokens, CloudConfigs and SeedImages are the Secrets of our four types.
+	Registrations, MachineTokens, CloudConfigs, SeedImages corev1controllers.SecretController
 	// Rollouts are the BundleDeployments of images, and no others: a large Rancher has ten thousands.
 	Rollouts fleetv1.BundleDeploymentController
 	// Tunnel is the one Secret that Rancher fills with the tunnel's address and token; nil without a tunnel.
@@ -79,6 +79,7 @@ func New(ctx context.Context, options Options) (*Clients, error) {
 	clients.Registrations = clients.secretsOfType(v1.SecretTypeRegistration)
 	clients.MachineTokens = clients.secretsOfType(v1.SecretTypeMachineToken)
 	clients.CloudConfigs = clients.secretsOfType(v1.SecretTypeCloudConfig)
+	clients.SeedImages = clients.secretsOfType(v1.SecretTypeSeedImage)
 	if options.TunnelSecretName != "" {
 		clients.tunnel = clients.addSecretFactory(fields.OneTermEqualSelector("metadata.name", options.TunnelSecretName), options.TunnelSecretNamespace)
 		clients.Tunnel = corev1controllers.New(clients.tunnel).Secret()

@@ -1,6 +1,7 @@
-// Package cloudconfig writes the three cloud-configs that we hand out, and nothing of Kubernetes:
+// Package cloudconfig writes the four cloud-configs that we hand out, and nothing of Kubernetes:
 //
 //	Sample    what `curl <registration URL>` prints, to be put on an ISO
+//	Medium    what a SeedImage puts on one
 //	Machine   what a machine that has proven itself installs from
 //	Upgrade   what an OS upgrade finds in /run/data/cloud-config
 //
@@ -33,6 +34,24 @@ func Sample(url, ca string) ([]byte, error) {
 		install["registrationCaCert"] = ca
 	}
 	return encodeYAML(map[string]any{"rancheros": map[string]any{"install": install}})
+}
+
+// Medium is the user's config, a JSON object or nothing, with what makes a booted medium register at url; ca, a PEM bundle,
+// is left out when empty.
+func Medium(config []byte, url, ca string) ([]byte, error) {
+	merged, err := decode(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := put(merged, url, "rancheros", "install", "registrationURL"); err != nil {
+		return nil, err
+	}
+	if ca != "" {
+		if err := put(merged, ca, "rancheros", "install", "registrationCaCert"); err != nil {
+			return nil, err
+		}
+	}
+	return encodeYAML(merged)
 }
 
 // ConflictError says that the user's config holds something else where the operator must put its own values.

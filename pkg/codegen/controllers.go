@@ -24,6 +24,7 @@ func generateControllers() {
 					v1.ManagedOSImage{},
 					v1.ManagedOSVersion{},
 					v1.ManagedOSVersionChannel{},
+					v1.SeedImage{},
 				},
 				GenerateTypes: true,
 			},

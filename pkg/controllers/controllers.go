@@ -15,6 +15,7 @@ import (
 	"github.com/rancher/rancheros-operator/pkg/controllers/oschannel"
 	"github.com/rancher/rancheros-operator/pkg/controllers/osimage"
 	"github.com/rancher/rancheros-operator/pkg/controllers/registration"
+	"github.com/rancher/rancheros-operator/pkg/controllers/seedimage"
 	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/settings"
 )
@@ -34,4 +35,5 @@ func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, s
 	inventory.Register(ctx, c, indexes)
 	oschannel.Register(ctx, c, indexes, options.ChannelNetworks)
 	osimage.Register(ctx, c, indexes, settings)
+	seedimage.Register(ctx, c, indexes, settings)
 }

@@ -42,6 +42,7 @@ func TestKinds(t *testing.T) {
 		"ManagedOSImage managedosimages mosimage",
 		"ManagedOSVersionChannel managedosversionchannels moschannel",
 		"ManagedOSVersion managedosversions mosversion",
+		"SeedImage seedimages seed",
 	}, got)
 }
 
@@ -66,6 +67,7 @@ func TestColumns(t *testing.T) {
 		"MachineRegistration":     "Ready, Machines, Pending, Expires, Status, URL (wide), Age",
 		"ManagedOSImage":          "Ready, Image, Progress, Failed, Delivered (wide), Status, Age",
 		"ManagedOSVersionChannel": "Ready, Type, Latest, Versions, Synced, Status, Age",
+		"SeedImage":               "Ready, State, Registration, Downloads, Expires, Status, URL (wide), Age",
 		"ManagedOSVersion":        "Version, Image, Minimum, Type (wide), Age",
 	}, got))
 }
@@ -175,6 +177,7 @@ func TestFreeFormFieldsKeepEverything(t *testing.T) {
 	require.Equal(t, []string{
 		"MachineClaim spec.pools[].config", "MachineInventory spec.config", "MachineInventory spec.smbios", "MachineRegistration spec.cloudConfig",
 		"ManagedOSImage spec.cloudConfig", "ManagedOSVersion spec.metadata",
+		"SeedImage spec.cloudConfig",
 	}, slices.Sorted(maps.Keys(free)), "and no other field: a typing error is refused")
 }
 

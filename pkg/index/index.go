@@ -58,6 +58,8 @@ type Indexes struct {
 	images              rancheroscontrollers.ManagedOSImageCache
 	versions            rancheroscontrollers.ManagedOSVersionCache
 	channels            rancheroscontrollers.ManagedOSVersionChannelCache
+	seeds               rancheroscontrollers.SeedImageCache
+	seedSecrets         corev1controllers.SecretCache
 	clusters            provisioningcontrollers.ClusterCache
 	clusterTokens       managementcontrollers.ClusterRegistrationTokenCache
 	rollouts            fleetcontrollers.BundleDeploymentCache
@@ -74,6 +76,8 @@ func Add(c *clients.Clients) *Indexes {
 		images:              c.RancherOS.ManagedOSImage().Cache(),
 		versions:            c.RancherOS.ManagedOSVersion().Cache(),
 		channels:            c.RancherOS.ManagedOSVersionChannel().Cache(),
+		seeds:               c.RancherOS.SeedImage().Cache(),
+		seedSecrets:         c.SeedImages.Cache(),
 		clusters:            c.Provisioning.Cluster().Cache(),
 		clusterTokens:       c.Management.ClusterRegistrationToken().Cache(),
 		rollouts:            c.Rollouts.Cache(),
@@ -96,6 +100,8 @@ func Add(c *clients.Clients) *Indexes {
 	indexes.images.AddIndexer(byFollowed, imageByFollowed)
 	indexes.versions.AddIndexer(byChannel, versionByChannel)
 	indexes.rollouts.AddIndexer(byBundle, rolloutByBundle)
+	indexes.seeds.AddIndexer(byRegistration, seedByRegistration)
+	indexes.seedSecrets.AddIndexer(byToken, secretByToken)
 	return indexes
 }
 

@@ -23,6 +23,20 @@ func RegistrationOfSecret(key string) (namespace, registration string, ours bool
 	return namespace, registration, ours
 }
 
+const seedSecretSuffix = "-seed-token"
+
+// SeedSecretName is the name of the Secret that holds a SeedImage's token, in the SeedImage's namespace.
+func SeedSecretName(seed string) string {
+	return seed + seedSecretSuffix
+}
+
+// SeedImageOfSecret undoes SeedSecretName for a cache key, namespace/name; ours is false for Secrets of other names.
+func SeedImageOfSecret(key string) (namespace, seed string, ours bool) {
+	namespace, name := SplitKey(key)
+	seed, ours = strings.CutSuffix(name, seedSecretSuffix)
+	return namespace, seed, ours
+}
+
 // ClusterTokenName is the name of the ClusterRegistrationToken of a machine, the same on every replica and every try. It
 // differs for machines of one name in two namespaces. 52 characters of the machine's name leave room for the digest.
 func ClusterTokenName(inventory *v1.MachineInventory) string {

@@ -2,6 +2,7 @@
 //
 //	clients and indexes    one set of caches for all
 //	health                 /healthz as soon as the process lives, /readyz once the caches are filled
+//	library of boot media  on every replica: base media are fetched before anybody asks for them
 //	registration server    on every replica, from the caches: on a listener, and through Rancher's tunnel
 //	controllers            on the one replica that holds the lease
 //

@@ -37,6 +37,10 @@ func Run(ctx context.Context, options Options) error {
 	}
 	indexes := index.Add(c)
 	rancher := settings.New(c.Management.Setting().Cache())
+	shelf, err := newLibrary(options, c, indexes, rancher)
+	if err != nil {
+		return err
+	}
 	health, err := listenHealth(options.HealthAddr, options.Profile)
 	if err != nil {
 		return err
@@ -50,6 +54,7 @@ func Run(ctx context.Context, options Options) error {
 		}
 		facts := server.NewFactsWriter(c.RancherOS.MachineInventory())
 		group.Go(func() error { return facts.Run(ctx) })
+		group.Go(func() error { return shelf.Run(ctx, followed(c)) })
 		registration := server.New(server.Options{
 			Facts:         facts,
 			Indexes:       indexes,
@@ -58,6 +63,7 @@ func Run(ctx context.Context, options Options) error {
 			Registrations: c.RancherOS.MachineRegistration(),
 			Secrets:       c.Secrets,
 			Events:        c.Events,
+			Media:         media{shelf},
 			MaxInFlight:   options.MaxInFlight,
 		})
 		if err := serve(ctx, group, options, c, registration); err != nil {
@@ -69,6 +75,7 @@ func Run(ctx context.Context, options Options) error {
 			// Handlers stay until the process ends: lasso takes them away, when their context ends, under the feet of
 			// workers that still run them.
 			controllers.Register(context.WithoutCancel(ctx), c, indexes, rancher, controllers.Options{ChannelNetworks: options.channelNetworks()})
+			shelf.Lead(ctx)
 			return c.StartHandlers(ctx, options.Workers)
 		})
 	})

@@ -40,6 +40,12 @@ type Options struct {
 	ChannelNetworks []string
 	// MaxInFlight is how many machines are answered at the same time.
 	MaxInFlight int
+	// MediaDir is where base media are kept; empty means that there are no boot media.
+	MediaDir string
+	// MediaFolder is where file:// leads to; empty means nowhere.
+	MediaFolder string
+	// MediaCacheGiB bounds MediaDir, and MediaMaxBaseGiB one base.
+	MediaCacheGiB, MediaMaxBaseGiB int
 }
 
 // Validate reports everything that is wrong, each with the flag that it is about.
@@ -52,6 +58,7 @@ func (o *Options) Validate() error {
 		between("burst", o.Burst, max(1, min(o.QPS, 20000)), 20000),
 		between("workers", o.Workers, 1, 100),
 		between("max-in-flight", o.MaxInFlight, 1, 65536),
+		o.validateMedia(),
 		o.validateNames(),
 		o.validateNetworks(),
 	)
@@ -76,6 +83,19 @@ func (o *Options) channelNetworks() []netip.Prefix {
 		}
 	}
 	return networks
+}
+
+func (o *Options) validateMedia() error {
+	if o.MediaDir == "" {
+		if o.MediaFolder != "" {
+			return errors.New("--media-dir must be given with --media-folder: a base in that folder is copied there before it is used")
+		}
+		return nil
+	}
+	return errors.Join(
+		between("media-cache-gib", o.MediaCacheGiB, 1, 100_000),
+		between("media-max-base-gib", o.MediaMaxBaseGiB, 1, max(1, min(o.MediaCacheGiB, 4096))),
+	)
 }
 
 func between(flag string, value, least, most int) error {

@@ -29,8 +29,11 @@ func TestValidateAccepts(t *testing.T) {
 		"no probes":                        func(o *Options) { o.HealthAddr = "" },
 		"TLS":                              func(o *Options) { o.ListenAddr, o.TLSCertFile, o.TLSKeyFile = ":8443", "tls.crt", "tls.key" },
 		"alone, and then no lease matters": func(o *Options) { o.LeaderElect, o.Namespace, o.LeaseDuration = false, "", 0 },
-		"the least":                        func(o *Options) { o.QPS, o.Burst, o.Workers, o.MaxInFlight = 1, 1, 1, 1 },
-		"the most":                         func(o *Options) { o.QPS, o.Burst, o.Workers, o.MaxInFlight = 10000, 20000, 100, 65536 },
+		"boot media": func(o *Options) {
+			o.MediaDir, o.MediaFolder, o.MediaCacheGiB, o.MediaMaxBaseGiB = "/var/media", "/mnt", 20, 8
+		},
+		"the least": func(o *Options) { o.QPS, o.Burst, o.Workers, o.MaxInFlight = 1, 1, 1, 1 },
+		"the most":  func(o *Options) { o.QPS, o.Burst, o.Workers, o.MaxInFlight = 10000, 20000, 100, 65536 },
 	} {
 		options := good()
 		change(&options)
@@ -73,6 +76,9 @@ func TestValidateRefuses(t *testing.T) {
 		{"F27 no workers", func(o *Options) { o.Workers = 0 }, "--workers must be from 1 to 100, not 0"},
 		{"F27 ten thousand", func(o *Options) { o.Workers = 10000 }, "--workers"},
 		{"networks that are none", func(o *Options) { o.ChannelNetworks = []string{"127.0.0.0/8", "localhost"} }, `--channel-networks must be networks such as 127.0.0.0/8, not "localhost"`},
+		{"a folder to copy from, and none to copy to", func(o *Options) { o.MediaFolder = "/mnt" }, "--media-dir must be given with --media-folder"},
+		{"a cache of nothing", func(o *Options) { o.MediaDir = "/var/media" }, "--media-cache-gib must be from 1 to 100000, not 0"},
+		{"a base that is larger than the cache", func(o *Options) { o.MediaDir, o.MediaCacheGiB, o.MediaMaxBaseGiB = "/var/media", 5, 8 }, "--media-max-base-gib must be from 1 to 5, not 8"},
 		{"half of TLS", func(o *Options) { o.TLSCertFile = "tls.crt" }, "--tls-cert-file and --tls-key-file must be given together"},
 		{"the other half", func(o *Options) { o.TLSKeyFile = "tls.key" }, "--tls-cert-file and --tls-key-file must be given together"},
 	} {

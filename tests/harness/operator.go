@@ -65,7 +65,7 @@ func (w *World) StartReplica(ctx context.Context, options ReplicaOptions) (*Repl
 		return nil, err
 	}
 	args := append([]string{"run", "--kubeconfig", kubeconfig, "--namespace", Namespace, "--health-addr", replica.HealthAddr,
-		"--listen-addr", replica.ListenAddr, "--log-format", "json"}, options.Args...)
+		"--listen-addr", replica.ListenAddr, "--log-format", "json", "--media-dir", filepath.Join(w.Dir, options.Name+"-media")}, options.Args...)
 	// The detector compares what lies in the caches with what was put there, and panics on a difference. Races go to the
 	// log, where the tests tell ours from those of libraries.
 	environment := []string{"KUBE_CACHE_MUTATION_DETECTOR=true", "GORACE=exitcode=0"}

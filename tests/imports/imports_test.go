@@ -58,6 +58,13 @@ var table = []row{
 	},
 	{of: []string{"pkg/version", "pkg/machine", "pkg/cloudconfig", "pkg/osversion", "pkg/media/...", "pkg/registration"}, pure: true, because: "it is pure: bytes in, bytes out"},
 	{of: []string{"pkg/channel"}, ours: []string{"pkg/osversion"}, pure: true, because: "it asks strangers, and knows nothing of what becomes of their answers"},
+	{of: []string{"pkg/media/cache"}, ours: []string{"pkg/media/iso"}, pure: true, because: "it keeps files, and knows nothing of who wants them"},
+	{
+		of:         []string{"pkg/media/library"},
+		ours:       []string{"pkg/media/iso", "pkg/media/cache", "pkg/registration/protocol", "pkg/cloudconfig", "pkg/settings", "pkg/index", "pkg/status", "pkg/apis/...", "pkg/generated/..."},
+		kubernetes: []string{"k8s.io/apimachinery", "k8s.io/client-go/tools/cache", "k8s.io/client-go/util/workqueue"},
+		because:    "it hands out media from the caches, and reconciles nothing",
+	},
 	{of: []string{"pkg/registration/protocol"}, ours: []string{"pkg/machine"}, pure: true, because: "both halves share it, and one of them is a small static binary"},
 	{of: []string{"pkg/registration/attestation"}, ours: []string{"pkg/registration/protocol"}, pure: true, because: "how a machine proves who it is has nothing to do with where the answer is kept"},
 	{of: []string{"pkg/registration/attestation/tpm"}, ours: []string{"pkg/registration/attestation", "pkg/registration/protocol"}, pure: true, because: "it runs on the machine"},

@@ -31,6 +31,7 @@ type API struct {
 	Images        *Store[*v1.ManagedOSImage, *v1.ManagedOSImageList]
 	Versions      *Store[*v1.ManagedOSVersion, *v1.ManagedOSVersionList]
 	Channels      *Store[*v1.ManagedOSVersionChannel, *v1.ManagedOSVersionChannelList]
+	Seeds         *Store[*v1.SeedImage, *v1.SeedImageList]
 	ClusterTokens *Store[*managementv3.ClusterRegistrationToken, *managementv3.ClusterRegistrationTokenList]
 	Clusters      *Store[*provisioningv1.Cluster, *provisioningv1.ClusterList]
 	Bundles       *Store[*fleetv1.Bundle, *fleetv1.BundleList]
@@ -84,6 +85,7 @@ func New(t testing.TB, objects ...runtime.Object) *API {
 	a.Images = newStore[*v1.ManagedOSImage, *v1.ManagedOSImageList](t, a, "managedosimages")
 	a.Versions = newStore[*v1.ManagedOSVersion, *v1.ManagedOSVersionList](t, a, "managedosversions")
 	a.Channels = newStore[*v1.ManagedOSVersionChannel, *v1.ManagedOSVersionChannelList](t, a, "managedosversionchannels")
+	a.Seeds = newStore[*v1.SeedImage, *v1.SeedImageList](t, a, "seedimages")
 	a.ClusterTokens = newStore[*managementv3.ClusterRegistrationToken, *managementv3.ClusterRegistrationTokenList](t, a, "clusterregistrationtokens")
 	a.Clusters = newStore[*provisioningv1.Cluster, *provisioningv1.ClusterList](t, a, "clusters")
 	a.Bundles = newStore[*fleetv1.Bundle, *fleetv1.BundleList](t, a, "bundles")
@@ -113,6 +115,8 @@ func (a *API) Put(objects ...runtime.Object) {
 			a.Versions.put(object)
 		case *v1.ManagedOSVersionChannel:
 			a.Channels.put(object)
+		case *v1.SeedImage:
+			a.Seeds.put(object)
 		case *managementv3.ClusterRegistrationToken:
 			a.ClusterTokens.put(object)
 		case *provisioningv1.Cluster:
@@ -179,6 +183,7 @@ func (a *API) Clients() *clients.Clients {
 		Registrations: a.SecretsOfType(v1.SecretTypeRegistration),
 		MachineTokens: a.SecretsOfType(v1.SecretTypeMachineToken),
 		CloudConfigs:  a.SecretsOfType(v1.SecretTypeCloudConfig),
+		SeedImages:    a.SecretsOfType(v1.SecretTypeSeedImage),
 		Secrets:       a.Secrets,
 	}
 }
@@ -216,6 +221,7 @@ func (r rancheros) ManagedOSVersion() rancheroscontrollers.ManagedOSVersionContr
 func (r rancheros) ManagedOSVersionChannel() rancheroscontrollers.ManagedOSVersionChannelController {
 	return r.api.Channels
 }
+func (r rancheros) SeedImage() rancheroscontrollers.SeedImageController { return r.api.Seeds }
 
 type management struct {
 	managementcontrollers.Interface

@@ -10,6 +10,8 @@ const (
 	PathRegistration = PathPrefix + "registration/"
 	// PathInventory answers a known machine's role and cluster token.
 	PathInventory = PathPrefix + "inventory"
+	// PathSeedImage is followed by a SeedImage's token and the name of one of its files.
+	PathSeedImage = PathPrefix + "seedimage/"
 	// PathCACerts answers Rancher's CA.
 	PathCACerts = PathPrefix + "cacerts"
 )

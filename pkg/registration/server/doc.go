@@ -3,6 +3,7 @@
 //	GET|WS /v1-rancheros/registration/<token>   sample cloud-config, or the TPM exchange        registration.go
 //	GET|WS /v1-rancheros/inventory              role and cluster token of an assigned machine   inventory.go
 //	GET    /v1-rancheros/cacerts                Rancher's CA                                    cacerts.go
+//	GET    /v1-rancheros/seedimage/<token>/...  boot media, of which media/library knows more   medium.go
 //
 // A machine that registers is judged once it has proven its key: what the registration demands (trust.go), whether that is
 // met (admission.go), whether there is a place left (reserve.go); then its inventory is found or made (enroll.go).

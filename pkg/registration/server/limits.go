@@ -18,6 +18,8 @@ type Limits struct {
 	// Requests bounds those that are served at the same time; Exchanges those of them whose machine has not proven yet
 	// who it is. One registration URL gets at most half of either, so that whoever stole one cannot shut out the others.
 	Requests, Exchanges int
+	// Downloads bounds the boot media that are sent at the same time, at most half of them of one SeedImage.
+	Downloads int
 	// Connections bounds those that are open on our own listener and wait for a request.
 	Connections int
 	// URL bounds how often one registration URL is used.
@@ -42,6 +44,7 @@ type Limits struct {
 var DefaultLimits = Limits{
 	Requests:    1024,
 	Exchanges:   256,
+	Downloads:   512,
 	Connections: 640,
 	URL:         Rate{PerSecond: 1000, Burst: 2000},
 	Machine:     Rate{PerSecond: 1, Burst: 5},
@@ -52,6 +55,7 @@ var DefaultLimits = Limits{
 func (l Limits) or(defaults Limits) Limits {
 	filled := Limits{
 		Requests:    orInt(l.Requests, defaults.Requests),
+		Downloads:   orInt(l.Downloads, defaults.Downloads),
 		Connections: orInt(l.Connections, defaults.Connections),
 		URL:         l.URL.or(defaults.URL),
 		Machine:     l.Machine.or(defaults.Machine),
@@ -71,6 +75,7 @@ func orInt(value, fallback int) int {
 // limits are the Limits at work.
 type limits struct {
 	requests, exchanges      *slots
+	downloads                *slots
 	urls, machines, networks *rates
 	connections              *connections
 }
@@ -79,6 +84,7 @@ func newLimits(l Limits) *limits {
 	return &limits{
 		requests:    newSlots(l.Requests),
 		exchanges:   newSlots(l.Exchanges),
+		downloads:   newSlots(l.Downloads),
 		urls:        newRates(l.URL),
 		machines:    newRates(l.Machine),
 		networks:    newRates(l.Stranger),

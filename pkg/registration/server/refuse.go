@@ -175,6 +175,8 @@ func surface(r *http.Request) string {
 		return "cacerts"
 	case strings.HasPrefix(path, protocol.PathRegistration):
 		return "registration"
+	case strings.HasPrefix(path, protocol.PathSeedImage):
+		return "seedimage"
 	}
 	return "other"
 }

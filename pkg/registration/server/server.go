@@ -28,6 +28,8 @@ type Options struct {
 	Events  record.EventRecorder
 	// Facts, unless nil, is told what machines report about themselves.
 	Facts FactsSink
+	// Media, unless nil, has the boot media.
+	Media Media
 	// MaxInFlight bounds the requests that are served at the same time; it goes before Limits.Requests.
 	MaxInFlight int
 	Limits      Limits
@@ -71,6 +73,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.Ready != nil && !s.Ready() {
 		refuseHTTP(w, r, &protocol.Error{Code: protocol.CodeUnavailable, RetryAfter: spread(minBusyRetry, maxBusyRetry),
 			Message: "the server is starting", Hint: "come back later"})
+		return
+	}
+	if rest, isMedium := strings.CutPrefix(r.URL.EscapedPath(), protocol.PathSeedImage); isMedium {
+		s.serveMedium(w, r, rest)
 		return
 	}
 	if whom := whom(r); s.limits.requests.take(whom) {

@@ -6,6 +6,7 @@
 //	ManagedOSImage            the OS image that the nodes of clusters run           managedosimage_types.go
 //	ManagedOSVersion          one release of the OS                                 managedosversion_types.go
 //	ManagedOSVersionChannel   where releases come from                              managedosversionchannel_types.go
+//	SeedImage                 a boot medium that registers                          seedimage_types.go
 //
 // The comments on fields are what `kubectl explain` prints, and the markers above them become the schema in pkg/crds that
 // refuses a bad value when it is applied. Conditions and reasons are at the end of their kind's file, each with what the

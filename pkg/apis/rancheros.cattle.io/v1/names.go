@@ -28,6 +28,8 @@ const (
 	// LabelRollout is on the Bundle of an image, with its name. Fleet hands labels on to its BundleDeployments only when their
 	// name has nothing of cattle.io in it, and by this one we find them.
 	LabelRollout = "os-rollout"
+	// LabelSeedImage names, on the Secret of its token, the SeedImage of the same namespace.
+	LabelSeedImage = "rancheros.cattle.io/seed-image"
 
 	// AnnotationApplied holds the digest of what we last wrote to an object of another's kind.
 	AnnotationApplied = "rancheros.cattle.io/applied"
@@ -53,8 +55,10 @@ const (
 	SecretTypeRegistration corev1.SecretType = "rancheros.cattle.io/registration"
 	// SecretTypeCloudConfig is the type of the Secret that carries a ManagedOSImage's cloud-config; key cloud-config.
 	SecretTypeCloudConfig corev1.SecretType = "rancheros.cattle.io/cloud-config"
+	// SecretTypeSeedImage is the type of the Secret that holds a SeedImage's token; key token.
+	SecretTypeSeedImage corev1.SecretType = "rancheros.cattle.io/seed-image"
 
-	// SecretKeyToken is the key of the token in both kinds of token Secret.
+	// SecretKeyToken is the key of the token in every kind of token Secret.
 	SecretKeyToken = "token"
 	// SecretKeyPreviousToken and SecretKeyPreviousTokenExpires (RFC 3339) hold a registration's last token while it still
 	// works after a rotation.

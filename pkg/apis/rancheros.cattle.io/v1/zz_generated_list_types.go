@@ -115,3 +115,20 @@ func NewManagedOSVersionChannel(namespace, name string, obj ManagedOSVersionChan
 	obj.Namespace = namespace
 	return &obj
 }
+
+// +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
+
+// SeedImageList is a list of SeedImage resources
+type SeedImageList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata"`
+
+	Items []SeedImage `json:"items"`
+}
+
+func NewSeedImage(namespace, name string, obj SeedImage) *SeedImage {
+	obj.APIVersion, obj.Kind = SchemeGroupVersion.WithKind("SeedImage").ToAPIVersionAndKind()
+	obj.Name = name
+	obj.Namespace = namespace
+	return &obj
+}

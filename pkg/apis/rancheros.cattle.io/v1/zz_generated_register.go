@@ -24,6 +24,7 @@ var (
 	ManagedOSImageResourceName          = "managedosimages"
 	ManagedOSVersionResourceName        = "managedosversions"
 	ManagedOSVersionChannelResourceName = "managedosversionchannels"
+	SeedImageResourceName               = "seedimages"
 )
 
 // SchemeGroupVersion is group version used to register these objects
@@ -59,6 +60,8 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&ManagedOSVersionList{},
 		&ManagedOSVersionChannel{},
 		&ManagedOSVersionChannelList{},
+		&SeedImage{},
+		&SeedImageList{},
 	)
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)
 	return nil

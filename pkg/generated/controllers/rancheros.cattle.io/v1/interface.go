@@ -27,6 +27,7 @@ type Interface interface {
 	ManagedOSImage() ManagedOSImageController
 	ManagedOSVersion() ManagedOSVersionController
 	ManagedOSVersionChannel() ManagedOSVersionChannelController
+	SeedImage() SeedImageController
 }
 
 func New(controllerFactory controller.SharedControllerFactory) Interface {
@@ -61,4 +62,8 @@ func (v *version) ManagedOSVersion() ManagedOSVersionController {
 
 func (v *version) ManagedOSVersionChannel() ManagedOSVersionChannelController {
 	return generic.NewController[*v1.ManagedOSVersionChannel, *v1.ManagedOSVersionChannelList](schema.GroupVersionKind{Group: "rancheros.cattle.io", Version: "v1", Kind: "ManagedOSVersionChannel"}, "managedosversionchannels", true, v.controllerFactory)
+}
+
+func (v *version) SeedImage() SeedImageController {
+	return generic.NewController[*v1.SeedImage, *v1.SeedImageList](schema.GroupVersionKind{Group: "rancheros.cattle.io", Version: "v1", Kind: "SeedImage"}, "seedimages", true, v.controllerFactory)
 }
