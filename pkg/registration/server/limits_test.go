@@ -206,7 +206,7 @@ func TestConnections(t *testing.T) {
 	open := func(state http.ConnState) *pretendConn {
 		conn := &pretendConn{}
 		all = append(all, conn)
-		now = now.Add(time.Second)
+		now = now.Add(quietGrace)
 		c.follow(conn, http.StateNew)
 		if state != http.StateNew {
 			c.follow(conn, state)
