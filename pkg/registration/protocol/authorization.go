@@ -102,6 +102,10 @@ func parseBearer(header string) ([]byte, error) {
 	if err != nil {
 		return nil, refuse(CodeUnauthorized, sentence, "%v", err)
 	}
+	// Base64 comes in threes.
+	if len(data) > MaxSharedToken {
+		return nil, refuse(CodeUnauthorized, sentence, "%d bytes, limit %d", len(data), MaxSharedToken)
+	}
 	return data, nil
 }
 
