@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -70,12 +71,13 @@ type repository struct {
 
 func (c *Cache) repository(named reference.Named) *repository {
 	host := reference.Domain(named)
+	// One registry goes by another name than the one that it answers at.
+	if repository, err := name.NewRepository(named.Name()); err == nil {
+		host = repository.RegistryStr()
+	}
 	scheme := "https"
 	if hostname, _, _ := strings.Cut(host, ":"); isLoopback(hostname) {
 		scheme = "http"
-	}
-	if host == "docker.io" {
-		host = "registry-1.docker.io"
 	}
 	return &repository{client: c.client, base: scheme + "://" + host + "/v2/" + reference.Path(named)}
 }
