@@ -1,17 +1,16 @@
 package inventory
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	managementv3 "github.com/rancher/rancheros-operator/pkg/apis/management.cattle.io/v3"
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/clients"
 	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/status"
 )
@@ -51,7 +50,7 @@ func (h *handler) assign(inventory *v1.MachineInventory) (*v1.MachineInventory, 
 	}
 	if decided.create != nil {
 		// The finalizer comes before the token: from here on there may be something to clean up.
-		if inventory, err = h.setFinalizer(inventory, true); err != nil {
+		if inventory, err = clients.SetFinalizer(h.inventories, inventory, v1.FinalizerClusterToken, true); err != nil {
 			return inventory, decided, err
 		}
 		if decided.token, err = h.create(decided.create); err != nil {
@@ -59,7 +58,7 @@ func (h *handler) assign(inventory *v1.MachineInventory) (*v1.MachineInventory, 
 		}
 	}
 	if decided.token == nil && len(decided.remove) == 0 {
-		inventory, err = h.setFinalizer(inventory, false)
+		inventory, err = clients.SetFinalizer(h.inventories, inventory, v1.FinalizerClusterToken, false)
 	}
 	return inventory, decided, err
 }
@@ -91,7 +90,7 @@ func (h *handler) remove(inventory *v1.MachineInventory) (*v1.MachineInventory, 
 	if err := h.delete(tokens); err != nil {
 		return inventory, err
 	}
-	return h.setFinalizer(inventory, false)
+	return clients.SetFinalizer(h.inventories, inventory, v1.FinalizerClusterToken, false)
 }
 
 // removeOrphans deletes the tokens of an inventory that is gone although its finalizer was, for instance, removed by hand.
@@ -127,34 +126,4 @@ func (h *handler) delete(tokens []*managementv3.ClusterRegistrationToken) error 
 		}
 	}
 	return nil
-}
-
-// setFinalizer patches nothing but the finalizers, and only when they change. An inventory that is gone needs none taken
-// off, and must not get a token any more.
-func (h *handler) setFinalizer(inventory *v1.MachineInventory, held bool) (*v1.MachineInventory, error) {
-	at := slices.Index(inventory.Finalizers, v1.FinalizerClusterToken)
-	if held == (at >= 0) {
-		return inventory, nil
-	}
-	finalizers := slices.Clone(inventory.Finalizers)
-	if held {
-		finalizers = append(finalizers, v1.FinalizerClusterToken)
-	} else {
-		finalizers = slices.Delete(finalizers, at, at+1)
-	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"resourceVersion": inventory.ResourceVersion,
-		"finalizers":      finalizers,
-	}})
-	if err != nil {
-		return inventory, fmt.Errorf("encoding finalizers: %w", err)
-	}
-	patched, err := h.inventories.Patch(inventory.Namespace, inventory.Name, types.MergePatchType, patch)
-	if apierrors.IsNotFound(err) && !held {
-		return inventory, nil
-	}
-	if err != nil {
-		return inventory, fmt.Errorf("writing finalizers: %w", err)
-	}
-	return patched, nil
 }

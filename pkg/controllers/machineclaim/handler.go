@@ -1,7 +1,6 @@
 package machineclaim
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/clients"
 	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/status"
 )
@@ -52,7 +52,7 @@ func (h *handler) claim(claim *v1.MachineClaim) (*v1.MachineClaim, choice, error
 		return claim, chosen, err
 	}
 	// The finalizer comes before the first machine: from here on there may be something to release.
-	if claim, err = h.setFinalizer(claim, true); err != nil {
+	if claim, err = clients.SetFinalizer(h.claims, claim, v1.FinalizerClaimedMachines, true); err != nil {
 		return claim, chosen, err
 	}
 	return claim, chosen, h.make(chosen.changes)
@@ -150,7 +150,7 @@ func (h *handler) remove(claim *v1.MachineClaim) (*v1.MachineClaim, error) {
 	if err := h.release(claim.Name, machines); err != nil {
 		return claim, err
 	}
-	return h.setFinalizer(claim, false)
+	return clients.SetFinalizer(h.claims, claim, v1.FinalizerClaimedMachines, false)
 }
 
 // removeOrphans releases the machines of a claim that is gone although its finalizer was, for instance, removed by hand.
@@ -178,33 +178,4 @@ func (h *handler) release(claim string, machines []*v1.MachineInventory) error {
 		}
 	}
 	return h.make(c.changes)
-}
-
-// setFinalizer patches nothing but the finalizers, and only when they change.
-func (h *handler) setFinalizer(claim *v1.MachineClaim, held bool) (*v1.MachineClaim, error) {
-	at := slices.Index(claim.Finalizers, v1.FinalizerClaimedMachines)
-	if held == (at >= 0) {
-		return claim, nil
-	}
-	finalizers := slices.Clone(claim.Finalizers)
-	if held {
-		finalizers = append(finalizers, v1.FinalizerClaimedMachines)
-	} else {
-		finalizers = slices.Delete(finalizers, at, at+1)
-	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"resourceVersion": claim.ResourceVersion,
-		"finalizers":      finalizers,
-	}})
-	if err != nil {
-		return claim, fmt.Errorf("encoding finalizers: %w", err)
-	}
-	patched, err := h.claims.Patch(claim.Namespace, claim.Name, types.MergePatchType, patch)
-	if apierrors.IsNotFound(err) && !held {
-		return claim, nil
-	}
-	if err != nil {
-		return claim, fmt.Errorf("writing finalizers: %w", err)
-	}
-	return patched, nil
 }
