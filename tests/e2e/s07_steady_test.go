@@ -37,12 +37,17 @@ func requireUnchangedByRestart(t *testing.T) {
 }
 
 // The rights of the chart are enough: nothing that the operator ever asked for was refused.
-func Test07RightsAreEnough(t *testing.T) {
-	requests, err := world.OperatorRequests(time.Time{})
+func Test07RightsAreEnough(t *testing.T) { requireRights(t, time.Time{}) }
+
+// requireRights finds no request of the operator's that was refused for want of a right. That nobody may make anything in a
+// namespace that is being terminated is another matter.
+func requireRights(t *testing.T, since time.Time) {
+	t.Helper()
+	requests, err := world.OperatorRequests(since)
 	require.NoError(t, err)
 	require.NotEmpty(t, requests)
 	for _, request := range requests {
-		if request.ResponseStatus.Code == http.StatusForbidden {
+		if request.ResponseStatus.Code == http.StatusForbidden && !strings.Contains(request.ResponseStatus.Message, "being terminated") {
 			t.Error("the operator lacks a right:", request)
 		}
 	}

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
@@ -82,8 +81,7 @@ func Test10ClusterOfAnotherNamespace(t *testing.T) {
 // notYet is a machine that asks and is sent away without a token.
 func notYet(t *testing.T, m *machine.Machine) {
 	t.Helper()
-	result, err := m.JoinCommand(t.Context())
-	require.NoError(t, err)
+	result := askForCluster(t, m)
 	require.Equal(t, 14, result.ExitCode, result.Stderr)
 	require.Empty(t, result.Stdout)
 }
@@ -108,18 +106,4 @@ func settled(t *testing.T, namespace, name string) {
 		}
 		return nil
 	})
-}
-
-// requireRights finds no request of the operator's that was refused for want of a right. What a namespace that is going
-// refuses is another matter.
-func requireRights(t *testing.T, since time.Time) {
-	t.Helper()
-	requests, err := world.OperatorRequests(since)
-	require.NoError(t, err)
-	require.NotEmpty(t, requests)
-	for _, request := range requests {
-		if request.ResponseStatus.Code == http.StatusForbidden && !strings.Contains(request.ResponseStatus.Message, "being terminated") {
-			t.Error("the operator lacks a right:", request)
-		}
-	}
 }

@@ -56,6 +56,9 @@ func (h *handler) observe(registration *v1.MachineRegistration) (observed, error
 	secret, err := h.tokenSecret(registration)
 	if err != nil {
 		seen.tokenErr = err
+		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+			err = nil // The registration goes with its namespace: trying again helps nobody.
+		}
 	} else {
 		seen.token = string(secret.Data[v1.SecretKeyToken])
 	}
