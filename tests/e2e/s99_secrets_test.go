@@ -56,15 +56,19 @@ func isSecret(secret corev1.Secret, key string) bool {
 	return key == "token" || key == "previousToken"
 }
 
-// statuses are the statuses of all objects of a kind. A registration's URL is the one place where a token is shown on purpose.
+// shown are the fields of a status where a token is shown on purpose: the addresses of a registration and of a medium.
+var shown = []string{"registrationURL", "registrationToken", "downloadURL", "ipxeURL"}
+
+// statuses are the statuses of all objects of a kind, but for what is shown on purpose.
 func statuses(t *testing.T, kind string) string {
 	t.Helper()
 	var list unstructured.UnstructuredList
 	require.NoError(t, list.UnmarshalJSON([]byte(kubectl(t, "get", kind, "-A", "-o", "json"))))
 	var all []any
 	for _, item := range list.Items {
-		unstructured.RemoveNestedField(item.Object, "status", "registrationURL")
-		unstructured.RemoveNestedField(item.Object, "status", "registrationToken")
+		for _, field := range shown {
+			unstructured.RemoveNestedField(item.Object, "status", field)
+		}
 		all = append(all, item.Object["status"])
 	}
 	encoded, err := json.Marshal(all)
