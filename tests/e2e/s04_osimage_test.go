@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -137,6 +138,13 @@ func Test04UpgraderRights(t *testing.T) {
 		require.NoError(t, err)
 		return review.Status.Allowed
 	}
+	// The authorizer learns of a binding a moment after it was made.
+	eventually(t, func() error {
+		if !may("get", "", "nodes", "") {
+			return errors.New("the job has no rights yet")
+		}
+		return nil
+	})
 	for _, right := range []struct {
 		why, verb, group, resource, subresource string
 		want                                    bool
