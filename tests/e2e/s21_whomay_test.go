@@ -43,14 +43,32 @@ func Test21WhoMay(t *testing.T) {
 		_, err := world.Apply(t.Context(), object(c.kind, "two", c.spec), "--as", tenant)
 		require.NoError(t, err, c.why)
 	}
-	requireRefused(t, "a version that says that it is a channel's", tenant, fmt.Sprintf(`apiVersion: rancheros.cattle.io/v1
+	requireOperatorsOwn(t, ns, tenant)
+}
+
+// requireOperatorsOwn holds that versions of a channel are the operator's to make and to change, also for tenants who have been
+// given all rights on our kinds: statuses are among these.
+func requireOperatorsOwn(t *testing.T, ns, tenant string) {
+	t.Helper()
+	const want = "is made by the operator, when the channel lists it"
+	team := account(t, ns, "team", [2]string{"*", "managedosversionchannels.rancheros.cattle.io/status"})
+	manifest := fmt.Sprintf(`apiVersion: rancheros.cattle.io/v1
 kind: ManagedOSVersion
 metadata:
   name: v9.0.0
   namespace: %s
   ownerReferences: [{apiVersion: rancheros.cattle.io/v1, kind: ManagedOSVersionChannel, name: two, uid: %s, controller: true}]
-spec: {version: v9.0.0, metadata: {upgradeImage: evil}}
-`, ns, kubectl(t, "get", "moschannel", "two", "-n", ns, "-o", "jsonpath={.metadata.uid}")), "is made by the operator, when the channel lists it")
+spec: {version: v9.0.0, metadata: {upgradeImage: rancher/os2}}
+`, ns, kubectl(t, "get", "moschannel", "two", "-n", ns, "-o", "jsonpath={.metadata.uid}"))
+	for _, user := range []string{tenant, team} {
+		requireRefused(t, "a version that says that it is a channel's", user, manifest, want)
+	}
+	apply(t, manifest)
+	for _, user := range []string{tenant, team} {
+		_, err := world.Kubectl(t.Context(), "patch", "mosversion", "v9.0.0", "-n", ns, "--type", "merge", "-p", `{"spec":{"metadata":{"upgradeImage":"evil"}}}`, "--as", user)
+		require.ErrorContains(t, err, want, "another image under a channel's name")
+		kubectl(t, "label", "--overwrite", "mosversion", "v9.0.0", "-n", ns, "team=a", "--as", user)
+	}
 }
 
 // What the operator does with its own account goes through: statuses, and the versions of a channel with an
