@@ -55,17 +55,7 @@ func Run(ctx context.Context, options Options) error {
 		facts := server.NewFactsWriter(c.RancherOS.MachineInventory())
 		group.Go(func() error { return facts.Run(ctx) })
 		group.Go(func() error { return shelf.Run(ctx, followed(c)) })
-		registration := server.New(server.Options{
-			Facts:         facts,
-			Indexes:       indexes,
-			Settings:      rancher,
-			Inventories:   c.RancherOS.MachineInventory(),
-			Registrations: c.RancherOS.MachineRegistration(),
-			Secrets:       c.Secrets,
-			Events:        c.Events,
-			Media:         media{shelf},
-			MaxInFlight:   options.MaxInFlight,
-		})
+		registration := newServer(options, c, server.Options{Facts: facts, Indexes: indexes, Settings: rancher, Media: media{shelf}})
 		if err := serve(ctx, group, options, c, registration); err != nil {
 			return err
 		}
@@ -80,6 +70,16 @@ func Run(ctx context.Context, options Options) error {
 		})
 	})
 	return endedOr(ctx, group.Wait())
+}
+
+// newServer adds to what the server works with its clients and its bounds.
+func newServer(options Options, c *clients.Clients, with server.Options) *server.Server {
+	with.Inventories = c.RancherOS.MachineInventory()
+	with.Registrations = c.RancherOS.MachineRegistration()
+	with.Secrets = c.Secrets
+	with.Events = c.Events
+	with.MaxInFlight = options.MaxInFlight
+	return server.New(with)
 }
 
 // serve answers machines on the listener and through the tunnel, whichever is asked for.

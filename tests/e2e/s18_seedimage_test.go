@@ -218,18 +218,6 @@ func fetchMedium(t *testing.T, method, url string, headers ...string) mediumAnsw
 
 // Media that do not change cost nothing, and an operator that starts anew has their bases without asking for them.
 func Test18UnchangedMediaAreNotWritten(t *testing.T) {
-	eventuallyQuiet(t, 3*time.Second)
-	require.NoError(t, world.StopOperator())
-	since := time.Now()
-	require.NoError(t, world.StartOperator(t.Context()))
-	require.NoError(t, world.WaitForTunnel(t.Context()))
-	waitForLease(t, since)
-	eventuallyQuiet(t, 5*time.Second)
-	requests, err := world.OperatorRequests(since)
-	require.NoError(t, err)
-	require.NotEmpty(t, requests)
-	for _, request := range writes(requests) {
-		t.Error("written in an unchanged world:", request)
-	}
+	requireUnchangedByRestart(t)
 	requireRights(t, time.Time{})
 }

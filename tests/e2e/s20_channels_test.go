@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -108,20 +107,8 @@ func Test20UnchangedChannelIsNotWritten(t *testing.T) {
 	syncNow(t, ns, "stable", "1")
 	_, unchanged := server.counts()
 	require.Equal(t, 1, unchanged, "the server is asked for news only")
-	eventuallyQuiet(t, 3*time.Second)
-
-	before := resourceVersions(t)
-	require.NoError(t, world.StopOperator())
-	since := time.Now()
 	asked, _ := server.counts()
-	require.NoError(t, world.StartOperator(t.Context()))
-	require.NoError(t, world.WaitForTunnel(t.Context()))
-	waitForLease(t, since)
-	eventuallyQuiet(t, 5*time.Second)
-	require.Equal(t, before, resourceVersions(t))
-	requests, err := world.OperatorRequests(since)
-	require.NoError(t, err)
-	require.Empty(t, writes(requests))
+	requireUnchangedByRestart(t)
 	again, _ := server.counts()
 	require.Equal(t, asked, again, "a restart asks nobody that was just asked")
 	kubectl(t, "delete", "moschannel", "stable", "-n", ns)
