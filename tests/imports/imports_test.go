@@ -48,7 +48,7 @@ var table = []row{
 	{
 		of:         []string{"pkg/generated/...", "pkg/clients", "pkg/index", "pkg/settings"},
 		ours:       []string{"pkg/apis/...", "pkg/generated/...", "pkg/clients", "pkg/osversion"},
-		kubernetes: []string{"k8s.io", "github.com/rancher/wrangler", "github.com/rancher/lasso", "github.com/rancher/rancher/pkg/apis", "github.com/rancher/fleet/pkg/apis"},
+		kubernetes: []string{"k8s.io", "sigs.k8s.io/json", "github.com/rancher/wrangler", "github.com/rancher/lasso", "github.com/rancher/rancher/pkg/apis", "github.com/rancher/fleet/pkg/apis"},
 		because:    "what the stages share knows none of the stages",
 	},
 	{
