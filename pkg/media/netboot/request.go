@@ -127,10 +127,7 @@ func (r *Request) readUUID() error {
 	if uuid == UUID(bytes.Repeat([]byte{0xff}, len(uuid))) {
 		return nil
 	}
-	// Firmware sends it as SMBIOS keeps it; iPXE turns it.
-	if r.Firmware != FirmwareIPXE {
-		uuid = uuid.swapped()
-	}
-	r.UUID = uuid
+	// Firmware and iPXE send it as SMBIOS keeps it.
+	r.UUID = uuid.swapped()
 	return nil
 }
