@@ -26,7 +26,9 @@ var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 // ports are those of DHCP, PXE and TFTP. Firmware knows no others; tests, which may not have these, do.
 type ports struct{ dhcp, client, proxy, tftp int }
 
-func usualPorts() ports { return ports{dhcp: portDHCPServer, client: portDHCPClient, proxy: portProxy, tftp: 69} }
+func usualPorts() ports {
+	return ports{dhcp: portDHCPServer, client: portDHCPClient, proxy: portProxy, tftp: 69}
+}
 
 // moved is the same destination on the ports of a test.
 func (p ports) moved(to netip.AddrPort) netip.AddrPort {

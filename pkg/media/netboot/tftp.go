@@ -18,8 +18,8 @@ import (
 const (
 	// maxBinary is the largest file that is sent: iPXE's own are below 2 MiB.
 	maxBinary = 16 << 20
-	// maxTransfers is how many are sent at the same time, and maxTransfersEach how many to one address. A transfer takes two
-	// buffers of 64 KiB.
+	// maxTransfers is how many are sent at the same time, and maxTransfersEach how many to one address. A transfer takes a
+	// socket and a few kilobytes.
 	maxTransfers     = 64
 	maxTransfersEach = 4
 	// A block that is not acknowledged is sent again a second later, and so many times; then the transfer ends.
@@ -66,8 +66,8 @@ func (s *server) newTFTP(ctx context.Context) *tftpServer {
 
 var errNoFile = errors.New("there is no such file")
 
-// read answers one request. It runs in a goroutine of the library, which would take a panic to the whole process; the library
-// panics over options that are longer than a block.
+// read answers one request. It runs in a goroutine of the library, where a panic over what a stranger sent would end the whole
+// process.
 func (t *tftpServer) read(name string, to io.ReaderFrom) (err error) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
