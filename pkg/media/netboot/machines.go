@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 )
 
 // maxMachines is how many are remembered: those seen last.
@@ -78,6 +80,8 @@ func (m *machines) saw(s sighting) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	now := m.now()
+	// Some of it are words of the machine or of the operator.
+	s.detail = protocol.CleanText(s.detail)
 	machine, known := m.byMAC[s.mac]
 	if !known {
 		m.makeRoom()
