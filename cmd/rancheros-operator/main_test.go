@@ -131,7 +131,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 // The environment and the command line mean the same, and the command line wins.
 func TestEnvironment(t *testing.T) {
 	_, _, stderr := call(t, map[string]string{"LISTEN_ADDR": "from-environment"}, "run")
-	require.Contains(t, stderr, `--listen-addr must be host:port or :port, not "from-environment"`)
+	require.Contains(t, stderr, `--listen-addr, set by LISTEN_ADDR, must be host:port or :port, not "from-environment"`)
 	_, _, stderr = call(t, nil, "run", "--listen-addr", "from-flag")
 	require.Contains(t, stderr, `not "from-flag"`)
 	require.NotContains(t, stderr, "from-environment")

@@ -71,7 +71,7 @@ var table = []row{
 	{
 		of: []string{"pkg/registration/client", "cmd/rancheros-register"},
 		ours: []string{"pkg/registration/client", "pkg/registration/protocol", "pkg/registration/attestation", "pkg/registration/attestation/tpm", "pkg/machine",
-			"pkg/cloudconfig", "pkg/version"},
+			"pkg/cloudconfig", "pkg/commandline", "pkg/version"},
 		pure:    true,
 		because: "it is a small static binary on the machine",
 	},
@@ -99,7 +99,8 @@ var table = []row{
 		kubernetes: []string{"k8s.io", "github.com/rancher"},
 		because:    "it puts the operator together, and the operator is no machine",
 	},
-	{of: []string{"cmd/rancheros-operator"}, ours: []string{"pkg/operator", "pkg/version"}, because: "there is nothing in it but flags"},
+	{of: []string{"pkg/commandline"}, pure: true, because: "both programs use it, and one of them is a small static binary"},
+	{of: []string{"cmd/rancheros-operator"}, ours: []string{"pkg/operator", "pkg/commandline", "pkg/version"}, because: "there is nothing in it but flags"},
 	{of: []string{"tests/..."}, ours: []string{"pkg/...", "tests/...", "cmd/..."}, kubernetes: []string{"k8s.io", "sigs.k8s.io", "github.com/rancher"}, because: "tests may import anything"},
 }
 
