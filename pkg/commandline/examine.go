@@ -120,12 +120,18 @@ func (e *examination) find(name string) cli.Flag {
 	return nil
 }
 
-// suggestion is for a slip of the finger: something that is no more than a few letters away.
+// suggestion is for a slip of the fingers: the flag that is the fewest letters away, and not more than a third of them.
 func (e *examination) suggestion(name string) string {
-	if nearest := cli.SuggestFlag(e.flags, name, true); strings.HasPrefix(nearest, "--") && distance(nearest[2:], name) <= 3 {
-		return "; did you mean " + nearest + "?"
+	nearest, least := "", max(2, len(name)/3)+1
+	for _, flag := range e.flags {
+		if far := distance(flag.Names()[0], name); far < least {
+			nearest, least = flag.Names()[0], far
+		}
 	}
-	return "; see --help"
+	if nearest == "" {
+		return "; see --help"
+	}
+	return "; did you mean --" + nearest + "?"
 }
 
 func (e *examination) environment(flag cli.Flag) {

@@ -84,16 +84,16 @@ const (
 	askEvery       = 2 * time.Second
 )
 
-// accepted is an error once the API server has refused our credentials for acceptedWithin: caches would ask for ever. That it
+// accepted is an error once the API server has refused our credentials for so long: caches would ask for ever. That it
 // does not answer is something else, which they wait for.
-func accepted(ctx context.Context, config *rest.Config) error {
+func accepted(ctx context.Context, config *rest.Config, within time.Duration) error {
 	client, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return fmt.Errorf("making client: %w", err)
 	}
 	ticker := time.NewTicker(askEvery)
 	defer ticker.Stop()
-	for deadline := time.Now().Add(acceptedWithin); ; {
+	for deadline := time.Now().Add(within); ; {
 		err := client.RESTClient().Get().AbsPath("/version").Do(ctx).Error()
 		if !apierrors.IsUnauthorized(err) {
 			return nil

@@ -48,7 +48,7 @@ func Run(ctx context.Context, options Options) error {
 	group.Go(func() error { return health.serve(ctx) })
 
 	group.Go(func() error {
-		if err := errors.Join(accepted(ctx, config), options.alone(ctx, config)); err != nil {
+		if err := errors.Join(accepted(ctx, config, acceptedWithin), options.alone(ctx, config)); err != nil {
 			return err
 		}
 		logrus.Info("filling caches")
