@@ -47,7 +47,7 @@ func TestBadFlags(t *testing.T) {
 		{"F28", nil, []string{"register", "--url=https://a", "--url=https://b"}, []string{"--url is given twice"}},
 		{"F29", nil, []string{"register", "--url"}, []string{"--url has no value"}},
 		{"F33", map[string]string{"RANCHEROS_ROOT": "\xff"}, []string{"tpm-hash"}, []string{`--root, set by RANCHEROS_ROOT, must be text in UTF-8`}},
-		{"F42 spaces", nil, []string{"register", "--once", "--url", "https://rancher.example.com/v1 rancheros"}, []string{"registration URL"}},
+		{"F42 spaces", nil, []string{"register", "--once", "--url", "https://rancher.example.com/v1 rancheros"}, []string{"malformed"}},
 		{"all at once", map[string]string{"RANCHEROS_ALLOW_HTTP": "no thanks"}, []string{"join", "--onc", "--role"}, []string{"there is no flag --onc", "--role has no value", "RANCHEROS_ALLOW_HTTP"}},
 	} {
 		for name, value := range c.environment {
