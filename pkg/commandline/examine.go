@@ -30,7 +30,7 @@ const OnCommandLine = "command line"
 func Examine(flags []cli.Flag, args []string) Call {
 	e := examination{flags: flags, call: Call{Origins: map[string]string{}}}
 	if asksForHelp(args) {
-		e.call.Args = args
+		e.call.Args = []string{"--help"}
 		return e.call
 	}
 	e.arguments(args)
