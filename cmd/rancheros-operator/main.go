@@ -49,6 +49,9 @@ func report(app *cli.App, err error) int {
 	if err == nil {
 		return 0
 	}
+	if errors.Is(err, errProblem) {
+		return 1
+	}
 	for _, problem := range flatten(err) {
 		fmt.Fprintln(os.Stderr, app.Name+":", callOf(app).Name(strings.Join(strings.Fields(problem.Error()), " ")))
 	}
@@ -76,7 +79,7 @@ func flatten(err error) []error {
 }
 
 // Commands that check more than the command line itself report its problems together with theirs.
-var checksMore = map[string]bool{"run": true}
+var checksMore = map[string]bool{"run": true, "check": true, "support-bundle": true}
 
 // examine reads the command line of whichever command is called, and leaves of it what the app can read.
 func examine(app *cli.App, args *[]string) error {
@@ -147,7 +150,7 @@ func newApp() *cli.App {
 		Description:     "Exit codes: 0 stopped as asked, 1 failed or found a problem, 2 called wrongly.",
 		Version:         version.Get().String(),
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{runCommand(), versionCommand()},
+		Commands:        []*cli.Command{runCommand(), checkCommand(), versionCommand()},
 		Metadata:        map[string]any{},
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {

@@ -116,19 +116,20 @@ func (o *Options) validateNames() error {
 	if o.TunnelSecretName != "" && o.TunnelSecretNamespace == "" {
 		errs = append(errs, errors.New("--tunnel-secret-namespace must be given with --tunnel-secret-name"))
 	}
-	for _, name := range []struct {
-		flag, value string
-		check       func(string) []string
-	}{
-		{"namespace", o.Namespace, validation.IsDNS1123Label},
-		{"tunnel-secret-namespace", o.TunnelSecretNamespace, validation.IsDNS1123Label},
-		{"tunnel-secret-name", o.TunnelSecretName, validation.IsDNS1123Subdomain},
-	} {
-		if name.value != "" && len(name.check(name.value)) > 0 {
-			errs = append(errs, fmt.Errorf("--%s must be a name in Kubernetes: lower-case letters, digits and '-', not %q", name.flag, name.value))
-		}
+	return errors.Join(append(errs, isName("tunnel-secret-namespace", o.TunnelSecretNamespace, validation.IsDNS1123Label),
+		isName("tunnel-secret-name", o.TunnelSecretName, validation.IsDNS1123Subdomain), o.ValidateConnection())...)
+}
+
+func isName(flag, value string, check func(string) []string) error {
+	if value != "" && len(check(value)) > 0 {
+		return fmt.Errorf("--%s must be a name in Kubernetes: lower-case letters, digits and '-', not %q", flag, value)
 	}
-	return errors.Join(append(errs, o.validateKubeconfig())...)
+	return nil
+}
+
+// ValidateConnection is the part of Validate that is about the cluster, for commands that only look at it.
+func (o *Options) ValidateConnection() error {
+	return errors.Join(isName("namespace", o.Namespace, validation.IsDNS1123Label), o.validateKubeconfig())
 }
 
 // address is one that the operator listens on.
