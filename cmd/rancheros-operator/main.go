@@ -150,7 +150,7 @@ func newApp() *cli.App {
 		Description:     "Exit codes: 0 stopped as asked, 1 failed or found a problem, 2 called wrongly.",
 		Version:         version.Get().String(),
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{runCommand(), checkCommand(), versionCommand()},
+		Commands:        []*cli.Command{runCommand(), checkCommand(), supportBundleCommand(), versionCommand()},
 		Metadata:        map[string]any{},
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {
