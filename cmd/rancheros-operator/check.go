@@ -30,7 +30,7 @@ type diagnosis struct {
 
 func (d *diagnosis) flags() []cli.Flag {
 	return append(kubeFlags(&d.options),
-		&cli.StringFlag{Name: "impersonate", EnvVars: []string{"IMPERSONATE"}, Destination: &d.impersonate,
+		&cli.StringFlag{Name: "impersonate", EnvVars: []string{"RANCHEROS_IMPERSONATE"}, Destination: &d.impersonate,
 			Usage: "`USER` whose rights to look with, such as system:serviceaccount:cattle-rancheros-operator-system:rancheros-operator"},
 		&cli.StringFlag{Name: "tunnel-secret-namespace", EnvVars: []string{"TUNNEL_SECRET_NAMESPACE"}, Destination: &d.check.TunnelSecretNamespace,
 			Value: "cattle-rancheros-operator-system", Usage: "`NAMESPACE` of the Secret that Rancher fills for our APIService"},
@@ -51,7 +51,7 @@ func (d *diagnosis) wrong(c *cli.Context) error {
 }
 
 func outputFlag(format *string) cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"OUTPUT"}, Destination: format, Value: "text",
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"RANCHEROS_OUTPUT"}, Destination: format, Value: "text",
 		Usage: "`FORMAT` of what is printed, text or json"}
 }
 

@@ -28,7 +28,7 @@ func runCommand() *cli.Command {
 		Flags:        flags,
 		OnUsageError: onUsageError,
 		Action: func(c *cli.Context) error {
-			options.ChannelNetworks = networks(c.StringSlice("channel-networks"))
+			options.ChannelNetworks = listed(c.StringSlice("channel-networks"))
 			wrong := errors.Join(problems(c.App), noArguments(c), setLog(logLevel, logFormat), options.Validate())
 			if wrong != nil {
 				return usageError{wrong}
@@ -42,12 +42,12 @@ func runCommand() *cli.Command {
 	}
 }
 
-// networks leaves out what is empty or there twice, as lists that are put together by templates are.
-func networks(given []string) []string {
+// listed leaves out what is empty or there twice, as lists that are put together by templates are.
+func listed(given []string) []string {
 	var kept []string
-	for _, network := range given {
-		if network = strings.TrimSpace(network); network != "" && !slices.Contains(kept, network) {
-			kept = append(kept, network)
+	for _, item := range given {
+		if item = strings.TrimSpace(item); item != "" && !slices.Contains(kept, item) {
+			kept = append(kept, item)
 		}
 	}
 	return kept

@@ -27,7 +27,7 @@ func supportBundleCommand() *cli.Command {
 		Name:        "support-bundle",
 		Usage:       "packs what is needed to help from afar, without secrets",
 		Description: supportBundleHelp,
-		Flags: append(d.flags(), &cli.StringFlag{Name: "file", EnvVars: []string{"FILE"}, Destination: &file,
+		Flags: append(d.flags(), &cli.StringFlag{Name: "file", EnvVars: []string{"RANCHEROS_FILE"}, Destination: &file,
 			Usage: "`FILE` to make, which must not exist; - is standard output. Without it, rancheros-support-<time>.tar.gz here"}),
 		OnUsageError: onUsageError,
 		Action: func(c *cli.Context) error {

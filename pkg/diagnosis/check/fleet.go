@@ -93,10 +93,10 @@ func upgradersOf(clusters, deployments []unstructured.Unstructured) []Finding {
 		findings = append(findings[:most], found(topic, "%d more clusters are without it", len(findings)-most).at(Problem, "see above"))
 	}
 	if known > 0 {
-		findings = append(findings, ok(topic, "%d clusters have it, by what Fleet says of it or of the Plans that it was given", known))
+		findings = append(findings, ok(topic, "%d of %d clusters have it, by what Fleet says of it or of the Plans that it was given", known, len(clusters)))
 	}
 	if unknown > 0 {
-		findings = append(findings, found(topic, "whether %d clusters have it cannot be seen from here: Fleet has brought neither it nor a Plan there", unknown).
+		findings = append(findings, found(topic, "it cannot be seen from here whether the other %d of %d clusters have it: Fleet has brought neither it nor a Plan there", unknown, len(clusters)).
 			at(Skipped, "look there for the Deployment system-upgrade-controller in cattle-system; the first rollout shows it, too"))
 	}
 	if len(clusters) == 0 {

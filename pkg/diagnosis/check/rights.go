@@ -11,6 +11,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rancher/rancheros-operator/chart"
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
@@ -88,7 +89,9 @@ func (c *cluster) withSecrets(ctx context.Context) []string {
 			continue // The findings about kinds and rights say so.
 		}
 		for _, object := range objects {
-			namespaces = append(namespaces, object.GetNamespace())
+			if _, brings, _ := unstructured.NestedFieldNoCopy(object.Object, "spec", "cloudConfig"); brings || plural != "managedosimages" {
+				namespaces = append(namespaces, object.GetNamespace())
+			}
 		}
 	}
 	slices.Sort(namespaces)
