@@ -29,19 +29,14 @@ func netbootCommand() *cli.Command {
 				Usage: "say what is wrong with the config, and end"},
 		}, logFlags(&logLevel, &logFormat)...),
 		Subcommands: []*cli.Command{netbootStatusCommand()},
-		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return usageError{err}
-		},
+		OnUsageError: onUsageError,
 		Action: func(c *cli.Context) error {
-			var all []error
-			if c.Args().Present() {
-				all = append(all, fmt.Errorf("there is nothing to do with %q", c.Args().First()))
-			}
+			wrong := errors.Join(problems(c.App), noArguments(c), setLog(logLevel, logFormat))
 			if file == "" {
-				all = append(all, errors.New("--config must be given: the file that says which machines boot into which registration"))
+				wrong = errors.Join(wrong, errors.New("--config must be given: the file that says which machines boot into which registration"))
 			}
-			if err := errors.Join(append(all, setLog(logLevel, logFormat))...); err != nil {
-				return usageError{err}
+			if wrong != nil {
+				return usageError{wrong}
 			}
 			config, err := netboot.Load(file)
 			if err != nil {
@@ -75,15 +70,14 @@ func netbootStatusCommand() *cli.Command {
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"NETBOOT_OUTPUT"}, Destination: &output, Value: "table",
 				Usage: "table or json"},
 		},
-		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return usageError{err}
-		},
+		OnUsageError: onUsageError,
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usageError{fmt.Errorf("there is nothing to do with %q", c.Args().First())}
-			}
+			wrong := noArguments(c)
 			if output != "table" && output != "json" {
-				return usageError{fmt.Errorf("--output must be table or json, not %q", output)}
+				wrong = errors.Join(wrong, fmt.Errorf("--output must be table or json, not %q", output))
+			}
+			if wrong != nil {
+				return usageError{wrong}
 			}
 			status, err := netboot.ReadStatus(c.Context, address)
 			if err != nil {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/sirupsen/logrus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/kubernetes"
@@ -90,4 +92,27 @@ func leaseLock(options Options, config *rest.Config) (resourcelock.Interface, er
 		Client:     client.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
 	}, nil
+}
+
+// alone is an error for a replica that does not elect while another one holds the lease: two would then write at once.
+func (o *Options) alone(ctx context.Context, config *rest.Config) error {
+	if o.LeaderElect || o.IgnoreLease || o.Namespace == "" {
+		return nil
+	}
+	lock, err := leaseLock(*o, config)
+	if err != nil {
+		return err
+	}
+	lease, _, err := lock.Get(ctx)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		logrus.Warnf("not electing a leader, and not knowing whether there is another replica: reading the lease: %v", err)
+		return nil
+	case lease.HolderIdentity == "" || time.Since(lease.RenewTime.Time) > time.Duration(lease.LeaseDurationSeconds)*time.Second:
+		return nil
+	}
+	return fmt.Errorf("--leader-elect=false is for a single replica, and %s holds the lease %s/%s: stop it first, or give --ignore-lease",
+		lease.HolderIdentity, o.Namespace, leaseName)
 }

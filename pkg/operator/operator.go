@@ -20,7 +20,7 @@ import (
 
 // Run runs the operator until ctx ends or something fails for good.
 func Run(ctx context.Context, options Options) error {
-	config, err := options.restConfig()
+	config, err := options.RESTConfig()
 	if err != nil {
 		return err
 	}
@@ -48,6 +48,9 @@ func Run(ctx context.Context, options Options) error {
 	group.Go(func() error { return health.serve(ctx) })
 
 	group.Go(func() error {
+		if err := errors.Join(accepted(ctx, config, acceptedWithin), options.alone(ctx, config)); err != nil {
+			return err
+		}
 		logrus.Info("filling caches")
 		if err := c.StartCaches(ctx); err != nil {
 			return endedOr(ctx, err)

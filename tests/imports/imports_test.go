@@ -72,7 +72,7 @@ var table = []row{
 	{
 		of: []string{"pkg/registration/client", "cmd/rancheros-register"},
 		ours: []string{"pkg/registration/client", "pkg/registration/protocol", "pkg/registration/attestation", "pkg/registration/attestation/tpm", "pkg/machine",
-			"pkg/cloudconfig", "pkg/version"},
+			"pkg/cloudconfig", "pkg/commandline", "pkg/version"},
 		pure:    true,
 		because: "it is a small static binary on the machine",
 	},
@@ -91,6 +91,13 @@ var table = []row{
 		kubernetes: []string{"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go/tools/record", "github.com/rancher/wrangler", "github.com/rancher/steve/pkg/aggregation", "github.com/rancher/remotedialer"},
 		because:    "it answers machines from the caches, and reconciles nothing",
 	},
+	{
+		of:         []string{"pkg/diagnosis/..."},
+		ours:       []string{"chart", "pkg/apis/...", "pkg/crds", "pkg/diagnosis/...", "pkg/index", "pkg/settings", "pkg/version"},
+		kubernetes: []string{"k8s.io", "sigs.k8s.io/yaml", "github.com/rancher/fleet/pkg/apis"},
+		because:    "it looks at a cluster, and is no part of what runs there",
+	},
+	{of: []string{"chart"}, because: "it is the chart's own files"},
 	{of: []string{"pkg/crds"}, kubernetes: []string{"k8s.io/apiextensions-apiserver", "sigs.k8s.io/yaml"}, because: "it is the generated YAML"},
 	{of: []string{"pkg/codegen"}, ours: []string{"pkg/apis/..."}, kubernetes: []string{"k8s.io", "sigs.k8s.io", "github.com/rancher"}, because: "it writes what is generated from pkg/apis"},
 	{
@@ -100,7 +107,10 @@ var table = []row{
 		kubernetes: []string{"k8s.io", "github.com/rancher"},
 		because:    "it puts the operator together, and the operator is no machine",
 	},
-	{of: []string{"cmd/rancheros-operator"}, ours: []string{"pkg/operator", "pkg/media/netboot", "pkg/version"}, because: "there is nothing in it but flags"},
+	{of: []string{"pkg/commandline"}, pure: true, because: "both programs use it, and one of them is a small static binary"},
+	{of: []string{"cmd/rancheros-operator"}, ours: []string{"pkg/operator", "pkg/media/netboot", "pkg/commandline", "pkg/diagnosis/...", "pkg/version"}, because: "there is nothing in it but flags"},
+	{of: []string{"cmd/kubectl-rancheros"}, ours: []string{"pkg/commandline", "pkg/diagnosis/why", "pkg/version"}, kubernetes: []string{"k8s.io/client-go/tools/clientcmd"}, because: "there is nothing in it but flags"},
+	{of: []string{"scripts/sbom"}, because: "it runs while a release is made, and knows nothing of what is in it"},
 	{of: []string{"tests/..."}, ours: []string{"pkg/...", "tests/...", "cmd/..."}, kubernetes: []string{"k8s.io", "sigs.k8s.io", "github.com/rancher"}, because: "tests may import anything"},
 }
 
