@@ -28,7 +28,7 @@ func netbootCommand() *cli.Command {
 			&cli.BoolFlag{Name: "check", EnvVars: []string{"NETBOOT_CHECK"}, Destination: &check,
 				Usage: "say what is wrong with the config, and end"},
 		}, logFlags(&logLevel, &logFormat)...),
-		Subcommands: []*cli.Command{netbootStatusCommand()},
+		Subcommands:  []*cli.Command{netbootStatusCommand()},
 		OnUsageError: onUsageError,
 		Action: func(c *cli.Context) error {
 			wrong := errors.Join(problems(c.App), noArguments(c), setLog(logLevel, logFormat))
