@@ -28,6 +28,7 @@ func runCommand() *cli.Command {
 				extra = fmt.Errorf("there is nothing to do with %q", c.Args().First())
 			}
 			options.ChannelNetworks = c.StringSlice("channel-networks")
+			options.SecretNamespaces = c.StringSlice("secret-namespaces")
 			if err := errors.Join(extra, setLog(logLevel, logFormat), options.Validate()); err != nil {
 				return usageError{err}
 			}
@@ -42,6 +43,8 @@ func connectionFlags(o *operator.Options) []cli.Flag {
 			Usage: "`FILE` to reach the API server with; without it, the pod's ServiceAccount"},
 		&cli.StringFlag{Name: "namespace", EnvVars: []string{"NAMESPACE"}, Destination: &o.Namespace,
 			Value: "cattle-rancheros-operator-system", Usage: "`NAMESPACE` of the operator's lease"},
+		&cli.StringSliceFlag{Name: "secret-namespaces", EnvVars: []string{"SECRET_NAMESPACES"}, Value: cli.NewStringSlice("*"),
+			Usage: "`NAMESPACES` in which the operator may list and write Secrets, so that registrations, boot media and images with a cloud-config may be made there; * for all"},
 		&cli.IntFlag{Name: "qps", EnvVars: []string{"QPS"}, Destination: &o.QPS, Value: 500,
 			Usage: "most requests per second to the API server, on average"},
 		&cli.IntFlag{Name: "burst", EnvVars: []string{"BURST"}, Destination: &o.Burst, Value: 1000,

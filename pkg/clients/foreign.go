@@ -28,6 +28,9 @@ type foreign struct {
 	factory controller.SharedControllerFactory
 	// kinds ask for one object each.
 	kinds []func() error
+	// missing recognises the API server's answer that there is nothing to fill the caches with; that there is no such kind,
+	// by default.
+	missing func(error) bool
 	// absent is set before handlers are started.
 	absent bool
 }
@@ -79,17 +82,28 @@ func (f *foreign) fill(ctx context.Context) error {
 			return err
 		case <-ticker.C:
 			if f.absent = f.isAbsent(); f.absent {
-				logrus.Warnf("the API server does not know the kinds of %s: going on without them until it does", f.group)
+				logrus.Warnf("%s: going on without until the API server knows better", f.why())
 				return nil
 			}
 		}
 	}
 }
 
+func (f *foreign) why() string {
+	if f.missing != nil {
+		return "the operator has no right to list the " + f.group
+	}
+	return "the API server does not know the kinds of " + f.group
+}
+
 // isAbsent is so when the API server says that there is no such kind; that it cannot be asked is no answer.
 func (f *foreign) isAbsent() bool {
+	missing := f.missing
+	if missing == nil {
+		missing = apierrors.IsNotFound
+	}
 	for _, ask := range f.kinds {
-		if apierrors.IsNotFound(ask()) {
+		if missing(ask()) {
 			return true
 		}
 	}
@@ -112,7 +126,7 @@ func (f *foreign) startHandlers(ctx context.Context, workers int) error {
 			logrus.Error(err)
 			return
 		}
-		logrus.Infof("the kinds of %s have appeared", f.group)
+		logrus.Infof("%s: they have appeared", f.group)
 	}()
 	return nil
 }

@@ -74,11 +74,12 @@ imagePullSecrets:
 {{- $sum | int64 }}
 {{- end }}
 
+{{- /* The API server is never behind a proxy: Kubernetes puts its address in place of the variable. */}}
 {{- define "rancheros-operator.noProxy" -}}
 {{- $hosts := list }}
 {{- if kindIs "slice" .Values.noProxy }}{{ $hosts = .Values.noProxy }}{{ else if .Values.noProxy }}{{ $hosts = splitList "," .Values.noProxy }}{{ end }}
 {{- $all := list }}
-{{- range concat $hosts (list ".svc" ".cluster.local") }}{{ $all = append $all (trim .) }}{{ end }}
+{{- range concat $hosts (list ".svc" ".cluster.local" "$(KUBERNETES_SERVICE_HOST)") }}{{ $all = append $all (trim .) }}{{ end }}
 {{- $all | uniq | compact | join "," }}
 {{- end }}
 
