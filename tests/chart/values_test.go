@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
 
@@ -119,4 +120,34 @@ func uncommented(text string) []string {
 		}
 	}
 	return bare
+}
+
+type question struct {
+	Variable     string     `json:"variable"`
+	Default      any        `json:"default"`
+	Subquestions []question `json:"subquestions"`
+}
+
+// Rancher's UI asks for values that there are, and shows the default that they have.
+func TestQuestionsAskForValues(t *testing.T) {
+	t.Parallel()
+	var asked struct {
+		Questions []question `json:"questions"`
+	}
+	body, err := os.ReadFile(filepath.Join(chart(operator), "questions.yaml"))
+	require.NoError(t, err)
+	require.NoError(t, yaml.Unmarshal(body, &asked))
+	require.NotEmpty(t, asked.Questions)
+	text, err := os.ReadFile(filepath.Join(chart(operator), "values.yaml"))
+	require.NoError(t, err)
+	var values map[string]any
+	require.NoError(t, yaml.Unmarshal(text, &values))
+	for _, q := range asked.Questions {
+		for _, q := range append([]question{q}, q.Subquestions...) {
+			value, found, err := unstructured.NestedFieldNoCopy(values, strings.Split(q.Variable, ".")...)
+			require.NoError(t, err)
+			require.True(t, found, q.Variable)
+			require.Equal(t, value, q.Default, q.Variable)
+		}
+	}
 }
