@@ -126,7 +126,7 @@ func (f *foreign) startHandlers(ctx context.Context, workers int) error {
 			logrus.Error(err)
 			return
 		}
-		logrus.Infof("%s: they have appeared", f.group)
+		logrus.Infof("caches of %s are filled now", f.group)
 	}()
 	return nil
 }
