@@ -50,7 +50,7 @@ func (c *Clients) addServed(selector fields.Selector, namespace string) corev1co
 	factory := c.newFactory(secretCache(selector, namespace))
 	part := corev1controllers.New(factory).Secret()
 	c.foreign = append(c.foreign, &foreign{
-		group: "Secrets of namespace " + namespace, factory: factory, missing: apierrors.IsForbidden,
+		what: "the Secrets of namespace " + namespace, factory: factory, missing: apierrors.IsForbidden,
 		kinds: []func() error{func() error {
 			_, err := part.List(namespace, metav1.ListOptions{Limit: 1, FieldSelector: selector.String()})
 			return err
