@@ -29,6 +29,7 @@ func runCommand() *cli.Command {
 		OnUsageError: onUsageError,
 		Action: func(c *cli.Context) error {
 			options.ChannelNetworks = listed(c.StringSlice("channel-networks"))
+			options.SecretNamespaces = listed(c.StringSlice("secret-namespaces"))
 			wrong := errors.Join(problems(c.App), noArguments(c), setLog(logLevel, logFormat), options.Validate())
 			if wrong != nil {
 				return usageError{wrong}
@@ -80,6 +81,8 @@ func kubeFlags(o *operator.Options) []cli.Flag {
 
 func connectionFlags(o *operator.Options) []cli.Flag {
 	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "secret-namespaces", EnvVars: []string{"SECRET_NAMESPACES"}, Value: cli.NewStringSlice("*"),
+			Usage: "`NAMESPACES` in which the operator may list and write Secrets, so that registrations, boot media and images with a cloud-config may be made there; * for all"},
 		&cli.IntFlag{Name: "qps", EnvVars: []string{"QPS"}, Destination: &o.QPS, Value: 500,
 			Usage: "most requests per second to the API server, on average"},
 		&cli.IntFlag{Name: "burst", EnvVars: []string{"BURST"}, Destination: &o.Burst, Value: 1000,

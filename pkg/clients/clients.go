@@ -37,6 +37,8 @@ type Options struct {
 	Config *rest.Config
 	// TunnelSecretNamespace and TunnelSecretName name the Secret in which Rancher hands us the tunnel; empty without one.
 	TunnelSecretNamespace, TunnelSecretName string
+	// SecretNamespaces are those in which we may list and write Secrets; nil means all.
+	SecretNamespaces []string
 }
 
 // Clients are the typed controllers, by the API group of their kind.
@@ -51,7 +53,7 @@ type Clients struct {
 	Rollouts fleetv1.BundleDeploymentController
 	// Tunnel is the one Secret that Rancher fills with the tunnel's address and token; nil without a tunnel.
 	Tunnel corev1controllers.SecretController
-	// Secrets reads and writes any Secret that our rights allow, uncached.
+	// Secrets reads any Secret by its name, and writes those of the namespaces that are served, uncached.
 	Secrets corev1controllers.SecretClient
 	// Jobs runs containers in the cluster, and Pods shows what became of them; uncached, since they are looked at by name.
 	Jobs typedbatchv1.JobsGetter
@@ -79,10 +81,10 @@ func New(ctx context.Context, options Options) (*Clients, error) {
 	clients.RancherOS = rancherosv1.New(clients.addFactory(nil))
 	clients.addForeign()
 
-	clients.Registrations = clients.secretsOfType(v1.SecretTypeRegistration)
-	clients.MachineTokens = clients.secretsOfType(v1.SecretTypeMachineToken)
-	clients.CloudConfigs = clients.secretsOfType(v1.SecretTypeCloudConfig)
-	clients.SeedImages = clients.secretsOfType(v1.SecretTypeSeedImage)
+	clients.Registrations = clients.secretsOfType(v1.SecretTypeRegistration, options.SecretNamespaces)
+	clients.MachineTokens = clients.secretsOfType(v1.SecretTypeMachineToken, options.SecretNamespaces)
+	clients.CloudConfigs = clients.secretsOfType(v1.SecretTypeCloudConfig, options.SecretNamespaces)
+	clients.SeedImages = clients.secretsOfType(v1.SecretTypeSeedImage, options.SecretNamespaces)
 	if options.TunnelSecretName != "" {
 		clients.tunnel = clients.addSecretFactory(fields.OneTermEqualSelector("metadata.name", options.TunnelSecretName), options.TunnelSecretNamespace)
 		clients.Tunnel = corev1controllers.New(clients.tunnel).Secret()
@@ -91,15 +93,28 @@ func New(ctx context.Context, options Options) (*Clients, error) {
 	return clients, clients.addTyped(ctx, options.Config)
 }
 
-func (c *Clients) secretsOfType(kind corev1.SecretType) corev1controllers.SecretController {
-	return corev1controllers.New(c.addSecretFactory(fields.OneTermEqualSelector("type", string(kind)), metav1.NamespaceAll)).Secret()
+// secretsOfType are the Secrets of one type, in all namespaces or in those that are served.
+func (c *Clients) secretsOfType(kind corev1.SecretType, namespaces []string) corev1controllers.SecretController {
+	selector := fields.OneTermEqualSelector("type", string(kind))
+	if namespaces == nil {
+		return corev1controllers.New(c.addSecretFactory(selector, metav1.NamespaceAll)).Secret()
+	}
+	parts := map[string]corev1controllers.SecretController{}
+	for _, namespace := range namespaces {
+		parts[namespace] = c.addServed(selector, namespace)
+	}
+	return newServed(parts)
 }
 
 func (c *Clients) addSecretFactory(selector fields.Selector, namespace string) controller.SharedControllerFactory {
-	return c.addFactory(&cache.SharedCacheFactoryOptions{
+	return c.addFactory(secretCache(selector, namespace))
+}
+
+func secretCache(selector fields.Selector, namespace string) *cache.SharedCacheFactoryOptions {
+	return &cache.SharedCacheFactoryOptions{
 		DefaultNamespace: namespace,
 		DefaultTweakList: func(list *metav1.ListOptions) { list.FieldSelector = selector.String() },
-	})
+	}
 }
 
 // addFactory makes a factory whose caches must be filled before anything is served.

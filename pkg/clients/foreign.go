@@ -24,10 +24,14 @@ const askEvery = 2 * time.Second
 // start all the same, if only to let go of what a finalizer of ours holds. A cache of a kind that does not exist never
 // fills. That it is empty is known from the API server's answer and from nothing else.
 type foreign struct {
-	group   string
+	// what it is about, in words for the log.
+	what    string
 	factory controller.SharedControllerFactory
 	// kinds ask for one object each.
 	kinds []func() error
+	// missing recognises the API server's answer that there is nothing to fill the caches with; that there is no such kind,
+	// by default.
+	missing func(error) bool
 	// absent is set before handlers are started.
 	absent bool
 }
@@ -35,7 +39,7 @@ type foreign struct {
 // addForeign gives each group of others a factory of its own, so that one that is not there holds up no other.
 func (c *Clients) addForeign() {
 	one := metav1.ListOptions{Limit: 1}
-	management := &foreign{group: "management.cattle.io", factory: c.newFactory(nil)}
+	management := &foreign{what: "the kinds of management.cattle.io", factory: c.newFactory(nil)}
 	c.Management = managementv3.New(management.factory)
 	management.kinds = []func() error{
 		func() error { _, err := c.Management.Setting().List(one); return err },
@@ -43,19 +47,19 @@ func (c *Clients) addForeign() {
 		func() error { _, err := c.Management.Cluster().List(one); return err },
 		func() error { _, err := c.Management.Node().List("", one); return err },
 	}
-	provisioning := &foreign{group: "provisioning.cattle.io", factory: c.newFactory(nil)}
+	provisioning := &foreign{what: "the kinds of provisioning.cattle.io", factory: c.newFactory(nil)}
 	c.Provisioning = provisioningv1.New(provisioning.factory)
 	provisioning.kinds = []func() error{
 		func() error { _, err := c.Provisioning.Cluster().List("", one); return err },
 	}
-	fleet := &foreign{group: "fleet.cattle.io", factory: c.newFactory(nil)}
+	fleet := &foreign{what: "the kinds of fleet.cattle.io", factory: c.newFactory(nil)}
 	c.Fleet = fleetv1.New(fleet.factory)
 	fleet.kinds = []func() error{
 		func() error { _, err := c.Fleet.Bundle().List("", one); return err },
 		func() error { _, err := c.Fleet.Cluster().List("", one); return err },
 		func() error { _, err := c.Fleet.ClusterGroup().List("", one); return err },
 	}
-	rollouts := &foreign{group: "fleet.cattle.io", factory: c.newFactory(&cache.SharedCacheFactoryOptions{
+	rollouts := &foreign{what: "the kinds of fleet.cattle.io", factory: c.newFactory(&cache.SharedCacheFactoryOptions{
 		DefaultTweakList: func(list *metav1.ListOptions) { list.LabelSelector = v1.LabelRollout },
 	})}
 	c.Rollouts = fleetv1.New(rollouts.factory).BundleDeployment()
@@ -79,17 +83,28 @@ func (f *foreign) fill(ctx context.Context) error {
 			return err
 		case <-ticker.C:
 			if f.absent = f.isAbsent(); f.absent {
-				logrus.Warnf("the API server does not know the kinds of %s: going on without them until it does", f.group)
+				logrus.Warnf("%s: going on without until the API server knows better", f.why())
 				return nil
 			}
 		}
 	}
 }
 
+func (f *foreign) why() string {
+	if f.missing != nil {
+		return "the operator has no right to list " + f.what
+	}
+	return "the API server does not know " + f.what
+}
+
 // isAbsent is so when the API server says that there is no such kind; that it cannot be asked is no answer.
 func (f *foreign) isAbsent() bool {
+	missing := f.missing
+	if missing == nil {
+		missing = apierrors.IsNotFound
+	}
 	for _, ask := range f.kinds {
-		if apierrors.IsNotFound(ask()) {
+		if missing(ask()) {
 			return true
 		}
 	}
@@ -100,7 +115,7 @@ func (f *foreign) isAbsent() bool {
 func (f *foreign) startHandlers(ctx context.Context, workers int) error {
 	start := func() error {
 		if err := f.factory.Start(ctx, workers); err != nil {
-			return fmt.Errorf("starting handlers of %s: %w", f.group, err)
+			return fmt.Errorf("starting handlers of %s: %w", f.what, err)
 		}
 		return nil
 	}
@@ -112,7 +127,7 @@ func (f *foreign) startHandlers(ctx context.Context, workers int) error {
 			logrus.Error(err)
 			return
 		}
-		logrus.Infof("the kinds of %s have appeared", f.group)
+		logrus.Infof("%s have appeared", f.what)
 	}()
 	return nil
 }

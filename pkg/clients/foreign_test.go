@@ -28,4 +28,7 @@ func TestOnlyTheAPIServerSaysThatAKindIsAbsent(t *testing.T) {
 	} {
 		require.Equal(t, c.want, (&foreign{kinds: c.kinds}).isAbsent(), c.why)
 	}
+	forbidden := []func() error{answers(apierrors.NewForbidden(resource, "", errors.New("no right")))}
+	require.True(t, (&foreign{kinds: forbidden, missing: apierrors.IsForbidden}).isAbsent(), "a namespace that we have no right in is as if it held nothing")
+	require.False(t, (&foreign{kinds: []func() error{there}, missing: apierrors.IsForbidden}).isAbsent())
 }

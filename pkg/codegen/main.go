@@ -3,6 +3,7 @@
 //	pkg/apis/.../zz_generated_*.go   deep copies, lists and scheme registration of our kinds
 //	pkg/generated/                   Wrangler's typed controllers, for our kinds and for those of others that we touch
 //	pkg/crds/*.yaml                  the CRDs, from the markers and comments in pkg/apis
+//	chart/rancheros-operator-crd/    the same CRDs, for the chart that installs them
 //
 // It is run by `make generate` in the root of the repository. Running it again changes nothing: CI fails on a diff.
 package main
@@ -19,7 +20,7 @@ func main() {
 		logrus.Fatalf("clearing GOPATH: %v", err)
 	}
 	generateControllers()
-	if err := generateCRDs("./pkg/apis/rancheros.cattle.io/v1", "pkg/crds"); err != nil {
+	if err := generateCRDs("./pkg/apis/rancheros.cattle.io/v1", "pkg/crds", "chart/rancheros-operator-crd/files"); err != nil {
 		logrus.Fatalf("generating CRDs: %v", err)
 	}
 }

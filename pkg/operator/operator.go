@@ -31,6 +31,7 @@ func Run(ctx context.Context, options Options) error {
 		Config:                config,
 		TunnelSecretNamespace: options.TunnelSecretNamespace,
 		TunnelSecretName:      options.TunnelSecretName,
+		SecretNamespaces:      options.secretNamespaces(),
 	})
 	if err != nil {
 		return err

@@ -5,11 +5,15 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 )
+
+// allNamespaces stands for all of them in SecretNamespaces.
+const allNamespaces = "*"
 
 // Options are what a deployment decides; cmd/rancheros-operator documents each. Durations are Go durations.
 type Options struct {
@@ -23,6 +27,8 @@ type Options struct {
 	Namespace string
 	// TunnelSecretNamespace and TunnelSecretName name the Secret that Rancher fills; an empty name means no tunnel.
 	TunnelSecretNamespace, TunnelSecretName string
+	// SecretNamespaces are those in which we may list and write Secrets; "*" alone means all.
+	SecretNamespaces []string
 	// ListenAddr and HealthAddr are host:port; empty means not to listen.
 	ListenAddr, HealthAddr string
 	// Profile serves Go's profiles on HealthAddr, below /debug/pprof/.
@@ -64,7 +70,29 @@ func (o *Options) Validate() error {
 		o.validateMedia(),
 		o.validateNames(),
 		o.validateNetworks(),
+		o.validateSecretNamespaces(),
 	)
+}
+
+func (o *Options) validateSecretNamespaces() error {
+	var errs []error
+	for _, namespace := range o.SecretNamespaces {
+		switch {
+		case namespace == allNamespaces && len(o.SecretNamespaces) > 1:
+			errs = append(errs, errors.New("--secret-namespaces must be * alone, which is all namespaces, or names"))
+		case namespace != allNamespaces && len(validation.IsDNS1123Label(namespace)) > 0:
+			errs = append(errs, fmt.Errorf("--secret-namespaces must be names of namespaces, or * for all, not %q", namespace))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// secretNamespaces are as clients takes them: nil for all.
+func (o *Options) secretNamespaces() []string {
+	if slices.Contains(o.SecretNamespaces, allNamespaces) {
+		return nil
+	}
+	return o.SecretNamespaces
 }
 
 func (o *Options) validateNetworks() error {

@@ -73,8 +73,10 @@ func TestValidateAccepts(t *testing.T) {
 		"boot media": func(o *Options) {
 			o.MediaDir, o.MediaFolder, o.MediaCacheGiB, o.MediaMaxBaseGiB = "/var/media", "/mnt", 20, 8
 		},
-		"the least": func(o *Options) { o.QPS, o.Burst, o.Workers, o.MaxInFlight = 1, 1, 1, 1 },
-		"the most":  func(o *Options) { o.QPS, o.Burst, o.Workers, o.MaxInFlight = 10000, 20000, 100, 65536 },
+		"Secrets in all namespaces":  func(o *Options) { o.SecretNamespaces = []string{"*"} },
+		"Secrets in some namespaces": func(o *Options) { o.SecretNamespaces = []string{"fleet-default", "fleet-local"} },
+		"the least":                  func(o *Options) { o.QPS, o.Burst, o.Workers, o.MaxInFlight = 1, 1, 1, 1 },
+		"the most":                   func(o *Options) { o.QPS, o.Burst, o.Workers, o.MaxInFlight = 10000, 20000, 100, 65536 },
 	} {
 		options := good()
 		change(&options)
@@ -122,6 +124,9 @@ func TestValidateRefuses(t *testing.T) {
 		{"a folder to copy from, and none to copy to", func(o *Options) { o.MediaFolder = "/mnt" }, "--media-dir must be given with --media-folder"},
 		{"a cache of nothing", func(o *Options) { o.MediaDir = "/var/media" }, "--media-cache-gib must be from 1 to 100000, not 0"},
 		{"a base that is larger than the cache", func(o *Options) { o.MediaDir, o.MediaCacheGiB, o.MediaMaxBaseGiB = "/var/media", 5, 8 }, "--media-max-base-gib must be from 1 to 5, not 8"},
+		{"a namespace that is none", func(o *Options) { o.SecretNamespaces = []string{"fleet-default", "Fleet"} }, `--secret-namespaces must be names of namespaces, or * for all, not "Fleet"`},
+		{"an empty one", func(o *Options) { o.SecretNamespaces = []string{""} }, "--secret-namespaces must be names of namespaces"},
+		{"all, and one", func(o *Options) { o.SecretNamespaces = []string{"*", "fleet-default"} }, "--secret-namespaces must be * alone"},
 		{"half of TLS", func(o *Options) { o.TLSCertFile = "tls.crt" }, "--tls-cert-file and --tls-key-file must be given together"},
 		{"the other half", func(o *Options) { o.TLSKeyFile = "tls.key" }, "--tls-cert-file and --tls-key-file must be given together"},
 	} {

@@ -40,7 +40,7 @@ func run(m *testing.M) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	world, err = harness.Start(ctx, harness.Options{
-		Dir: dir, Operator: "rancheros-operator-race",
+		Dir: dir, Operator: "rancheros-operator-race", Replicas: 2,
 		// The servers of channels are in this process.
 		Args: []string{"--channel-networks", "127.0.0.0/8"},
 	})

@@ -8,13 +8,17 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // Replica is one running operator.
 type Replica struct {
-	// HealthAddr and ListenAddr are where it answers probes and machines.
-	HealthAddr, ListenAddr string
+	// HealthAddr, ListenAddr and MetricsAddr are where it answers probes, machines and Prometheus.
+	HealthAddr, ListenAddr, MetricsAddr string
 	// LogFile holds all that it has printed, also under earlier starts.
 	LogFile string
 	// PID is its process.
@@ -33,22 +37,36 @@ type ReplicaOptions struct {
 	// one by default.
 	APIServer   string
 	APIServerCA []byte
+	// Tunnel connects it to Rancher.
+	Tunnel bool
 	// Args are added to the command line.
 	Args []string
 }
 
-// StartOperator starts the World's operator and returns when it is ready.
+// StartOperator starts the World's operators and returns when they are ready.
 func (w *World) StartOperator(ctx context.Context) error {
-	args := append([]string{"--tunnel-secret-namespace", Namespace, "--tunnel-secret-name", "rancheros-operator-tunnel"}, w.options.Args...)
-	replica, err := w.StartReplica(ctx, ReplicaOptions{Name: "operator", Args: args})
-	if err != nil {
-		return err
+	for i := range max(1, w.options.Replicas) {
+		name := "operator"
+		if i > 0 {
+			name = fmt.Sprintf("operator-%d", i+1)
+		}
+		replica, err := w.StartReplica(ctx, ReplicaOptions{Name: name, Tunnel: true, Args: w.options.Args})
+		if err != nil {
+			return err
+		}
+		w.replicas = append(w.replicas, replica)
+		w.Operator = w.replicas[0]
 	}
-	w.Operator = replica
 	return nil
 }
 
-// StartReplica starts another operator and returns when it is ready. It is the caller's to stop.
+// Replicas is how many operators the World has while they run.
+func (w *World) Replicas() int {
+	return max(1, w.options.Replicas)
+}
+
+// StartReplica starts another operator, as the chart's Deployment says, and returns when it is ready. It is the caller's to
+// stop.
 func (w *World) StartReplica(ctx context.Context, options ReplicaOptions) (*Replica, error) {
 	if options.Operator == "" {
 		options.Operator = w.options.Operator
@@ -57,23 +75,23 @@ func (w *World) StartReplica(ctx context.Context, options ReplicaOptions) (*Repl
 	if err != nil {
 		return nil, err
 	}
+	container, err := w.container(ctx)
+	if err != nil {
+		return nil, err
+	}
 	replica := &Replica{LogFile: filepath.Join(w.Dir, options.Name+".log")}
-	if replica.HealthAddr, err = freeAddress(ctx); err != nil {
+	variables, err := w.localEnvironment(ctx, replica, options, container)
+	if err != nil {
 		return nil, err
 	}
-	if replica.ListenAddr, err = freeAddress(ctx); err != nil {
-		return nil, err
+	variables = append(variables, "KUBECONFIG="+kubeconfig)
+	if !w.options.Quiet {
+		// The detector compares what lies in the caches with what was put there, and panics on a difference. Races go to the
+		// log, where the tests tell ours from those of libraries.
+		variables = append(variables, "KUBE_CACHE_MUTATION_DETECTOR=true", "GORACE=exitcode=0")
 	}
-	args := append([]string{"run", "--kubeconfig", kubeconfig, "--namespace", Namespace, "--health-addr", replica.HealthAddr,
-		"--listen-addr", replica.ListenAddr, "--log-format", "json", "--media-dir", filepath.Join(w.Dir, options.Name+"-media")}, options.Args...)
-	// The detector compares what lies in the caches with what was put there, and panics on a difference. Races go to the
-	// log, where the tests tell ours from those of libraries.
-	environment := []string{"KUBE_CACHE_MUTATION_DETECTOR=true", "GORACE=exitcode=0"}
-	if w.options.Quiet {
-		// As the chart has it: garbage is collected less often while there is room.
-		environment = []string{"GOGC=300", "GOMEMLIMIT=480MiB"}
-	}
-	replica.process, err = startProcess(filepath.Join(w.Bin(), options.Operator), args, environment, replica.LogFile, nil)
+	args := append(slices.Clone(container.Args), options.Args...)
+	replica.process, err = startProcess(filepath.Join(w.Bin(), options.Operator), args, variables, replica.LogFile, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -84,12 +102,30 @@ func (w *World) StartReplica(ctx context.Context, options ReplicaOptions) (*Repl
 	return replica, nil
 }
 
-// Died is an error when the World's operator should run and does not.
-func (w *World) Died() error {
-	if w.Operator == nil {
-		return nil
+// localEnvironment is the container's, with addresses and folders of this machine. Only the World's own replicas have a
+// tunnel, unless another is asked for: scenarios reach the rest at their listener.
+func (w *World) localEnvironment(ctx context.Context, replica *Replica, options ReplicaOptions, container corev1.Container) ([]string, error) {
+	instead := map[string]string{"MEDIA_DIR": filepath.Join(w.Dir, options.Name+"-media")}
+	for name, into := range map[string]*string{"HEALTH_ADDR": &replica.HealthAddr, "LISTEN_ADDR": &replica.ListenAddr, "METRICS_ADDR": &replica.MetricsAddr} {
+		address, err := freeAddress(ctx)
+		if err != nil {
+			return nil, err
+		}
+		*into, instead[name] = address, address
 	}
-	return w.Operator.Died()
+	if !options.Tunnel {
+		instead["TUNNEL_SECRET_NAME"], instead["TUNNEL_SECRET_NAMESPACE"] = "", ""
+	}
+	return environment(container, instead)
+}
+
+// Died is an error when one of the World's operators should run and does not.
+func (w *World) Died() error {
+	var errs []error
+	for _, replica := range w.replicas {
+		errs = append(errs, replica.Died())
+	}
+	return errors.Join(errs...)
 }
 
 // Died is an error when the replica does not run any more.
@@ -122,14 +158,23 @@ func (r *Replica) Ready(ctx context.Context) error {
 	return nil
 }
 
-// StopOperator ends the World's operator; that it ended badly, or had died before, is an error.
+// StopOperator ends the World's operators, all at once, so that none takes over from another; that one ended badly, or had
+// died before, is an error.
 func (w *World) StopOperator() error {
-	if w.Operator == nil {
+	if len(w.replicas) == 0 {
 		return errors.New("the operator does not run")
 	}
-	operator := w.Operator
-	w.Operator = nil
-	return operator.Stop()
+	replicas := w.replicas
+	w.replicas, w.Operator = nil, nil
+	errs := make(chan error, len(replicas))
+	for _, replica := range replicas {
+		go func() { errs <- replica.Stop() }()
+	}
+	var all []error
+	for range replicas {
+		all = append(all, <-errs)
+	}
+	return errors.Join(all...)
 }
 
 // Stop ends the replica; that it ended badly, or had died before, is an error.
@@ -152,8 +197,19 @@ func freeAddress(ctx context.Context) (string, error) {
 	return listener.Addr().String(), nil
 }
 
-// Log is the whole log of the World's operator.
+// Log is the whole log of the World's operators, one after the other.
 func (w *World) Log() (string, error) {
-	body, err := os.ReadFile(filepath.Join(w.Dir, "operator.log"))
-	return string(body), err
+	files, err := filepath.Glob(filepath.Join(w.Dir, "operator*.log"))
+	if err != nil {
+		return "", err
+	}
+	var all strings.Builder
+	for _, file := range files {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("reading log: %w", err)
+		}
+		all.Write(body)
+	}
+	return all.String(), nil
 }

@@ -30,6 +30,10 @@ type Options struct {
 	Operator string
 	// Args are added to the operator's command line.
 	Args []string
+	// Replicas is how many operators to start; one by default.
+	Replicas int
+	// Values are the chart's, instead of those that scenarios need: all namespaces, a listener, and boot media.
+	Values map[string]any
 	// Rancher is which Rancher to pretend; its Config is filled in.
 	Rancher rancher.Options
 	// Quiet leaves the detectors of mistakes off, which cost time and memory: for measurements.
@@ -53,9 +57,10 @@ type World struct {
 	Clients *clients.Clients
 	// Rancher is the pretend one.
 	Rancher *rancher.Rancher
-	// Operator is the one that is connected to Rancher; nil while it is stopped.
+	// Operator is the first of those that are connected to Rancher; nil while they are stopped.
 	Operator *Replica
 
+	replicas     []*Replica
 	options      Options
 	cancel       context.CancelFunc
 	controlPlane *process
@@ -94,14 +99,17 @@ func (w *World) start(ctx, running context.Context) error {
 	if err := w.connect(running); err != nil {
 		return err
 	}
-	w.options.Narrate("installing the kinds of Rancher, Fleet and system-upgrade-controller, and our own")
-	if err := w.install(ctx); err != nil {
-		return err
+	w.options.Narrate("installing the kinds of Rancher, Fleet and system-upgrade-controller, and starting the pretend Rancher")
+	if err := rancher.Install(ctx, w.Config); err != nil {
+		return fmt.Errorf("installing Rancher's kinds: %w", err)
 	}
-	w.options.Narrate("starting the pretend Rancher")
 	w.options.Rancher.Config = w.Config
 	if w.Rancher, err = rancher.Start(running, w.options.Rancher); err != nil {
 		return fmt.Errorf("starting Rancher: %w", err)
+	}
+	w.options.Narrate("installing our charts with Helm")
+	if err := w.install(ctx); err != nil {
+		return err
 	}
 	w.options.Narrate("starting the operator, and waiting for its tunnel to Rancher")
 	if err := w.StartOperator(ctx); err != nil {
@@ -149,20 +157,19 @@ func (w *World) Indexes(ctx context.Context) (*index.Indexes, error) {
 	return indexes, w.Clients.StartCaches(ctx)
 }
 
-// WaitForTunnel returns when the operator is connected to Rancher, or has died, or ctx ends.
+// WaitForTunnel returns when every replica is connected to Rancher, or one has died, or ctx ends.
 func (w *World) WaitForTunnel(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	operator := w.Operator
-	go func() {
-		select {
-		case <-operator.process.done:
-			cancel(operator.process.died())
-		case <-ctx.Done():
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for w.Rancher.Tunnels() < len(w.replicas) {
+		if err := w.Died(); err != nil {
+			return fmt.Errorf("waiting for the operator's tunnel: %w", err)
 		}
-	}()
-	if err := w.Rancher.WaitForTunnel(ctx); err != nil {
-		return fmt.Errorf("waiting for the operator's tunnel: %w", errors.Join(err, context.Cause(ctx)))
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the operator's tunnel: %w", context.Cause(ctx))
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/clients"
 	"github.com/rancher/rancheros-operator/pkg/index"
 )
 
@@ -122,9 +124,12 @@ func (h *handler) applySecret(desired *corev1.Secret) error {
 	existing, err := h.secrets.Cache().Get(desired.Namespace, desired.Name)
 	if apierrors.IsNotFound(err) {
 		_, err = h.secrets.Create(desired)
+		var notServed *clients.NotServedError
 		switch {
 		case err == nil:
 			return nil
+		case errors.As(err, &notServed):
+			return refuse(v1.ReasonNamespaceNotServed, "%v", notServed)
 		case !apierrors.IsAlreadyExists(err):
 			return fmt.Errorf("making Secret %s: %w", desired.Name, err)
 		}

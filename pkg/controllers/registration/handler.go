@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/clients"
 	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/settings"
 	"github.com/rancher/rancheros-operator/pkg/status"
@@ -57,8 +58,9 @@ func (h *handler) observe(registration *v1.MachineRegistration) (observed, error
 	secret, err := h.tokenSecret(registration)
 	if err != nil {
 		seen.tokenErr = err
-		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-			err = nil // The registration goes with its namespace: trying again helps nobody.
+		var notServed *clients.NotServedError
+		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) || errors.As(err, &notServed) {
+			err = nil // The registration goes with its namespace, or waits for another start of ours: trying again helps nobody.
 		}
 	} else {
 		seen.token = string(secret.Data[v1.SecretKeyToken])

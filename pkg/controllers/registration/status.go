@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/clients"
 	"github.com/rancher/rancheros-operator/pkg/cloudconfig"
 	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/settings"
@@ -33,7 +34,10 @@ func computeStatus(registration *v1.MachineRegistration, seen observed) []metav1
 // ready tells whether machines can register.
 func ready(registration *v1.MachineRegistration, seen observed) metav1.Condition {
 	var secretErr *secretError
+	var notServed *clients.NotServedError
 	switch {
+	case errors.As(seen.tokenErr, &notServed):
+		return status.False(v1.ConditionReady, v1.ReasonNamespaceNotServed, notServed.Error())
 	case errors.As(seen.tokenErr, &secretErr):
 		return status.False(v1.ConditionReady, v1.ReasonTokenSecretInvalid, secretErr.message)
 	case seen.tokenErr != nil:

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/clients"
 	"github.com/rancher/rancheros-operator/pkg/settings"
 )
 
@@ -36,6 +37,8 @@ func TestReady(t *testing.T) {
 		{"server-url cannot be read", observed{serverURLErr: errors.New("boom"), token: goodToken}, "", metav1.ConditionFalse, v1.ReasonAPIError, "boom; it is tried again"},
 		{"the Secret is not ours", observed{serverURL: "https://r", tokenErr: &secretError{"Secret x is wrong; delete it"}}, "", metav1.ConditionFalse, v1.ReasonTokenSecretInvalid,
 			"Secret x is wrong; delete it"},
+		{"the namespace is not served", observed{serverURL: "https://r", tokenErr: fmt.Errorf("getting: %w", &clients.NotServedError{Namespace: "ns", Served: []string{"a", "b"}})}, "",
+			metav1.ConditionFalse, v1.ReasonNamespaceNotServed, "namespace ns is none of those that the operator may keep Secrets in: a, b; add it to secretNamespaces"},
 		{"the Secret cannot be made", observed{serverURL: "https://r", tokenErr: errors.New("forbidden")}, "", metav1.ConditionFalse, v1.ReasonAPIError, "forbidden; it is tried again"},
 		{"of two problems, the token's comes first: without it there is no URL", observed{serverURLErr: noURL, tokenErr: &secretError{"wrong"}}, "", metav1.ConditionFalse,
 			v1.ReasonTokenSecretInvalid, "wrong"},

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/clients"
 	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/settings"
 	"github.com/rancher/rancheros-operator/pkg/status"
@@ -50,6 +51,10 @@ func (h *handler) observe(seed *v1.SeedImage) (observed, error) {
 	secret, err := h.tokenSecret(seed)
 	if err != nil {
 		seen.tokenErr = err
+		var notServed *clients.NotServedError
+		if errors.As(err, &notServed) {
+			err = nil // What is served is decided at our start: trying again helps nobody.
+		}
 	} else {
 		seen.token = string(secret.Data[v1.SecretKeyToken])
 	}

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/clients"
 	"github.com/rancher/rancheros-operator/pkg/cloudconfig"
 	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/settings"
@@ -45,7 +46,10 @@ func computeStatus(seed *v1.SeedImage, seen observed) []metav1.Condition {
 func ready(seed *v1.SeedImage, seen observed) metav1.Condition {
 	not := func(reason, message string) metav1.Condition { return status.False(v1.ConditionReady, reason, message) }
 	var secretErr *secretError
+	var notServed *clients.NotServedError
 	switch {
+	case errors.As(seen.tokenErr, &notServed):
+		return not(v1.ReasonNamespaceNotServed, notServed.Error())
 	case errors.As(seen.tokenErr, &secretErr):
 		return not(v1.ReasonTokenSecretInvalid, secretErr.message)
 	case errors.Is(seen.serverURLErr, settings.ErrServerURL):
