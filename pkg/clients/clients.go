@@ -23,6 +23,7 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/transport"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 	fleetv1 "github.com/rancher/rancheros-operator/pkg/generated/controllers/fleet.cattle.io/v1alpha1"
@@ -37,6 +38,15 @@ type Options struct {
 	Config *rest.Config
 	// TunnelSecretNamespace and TunnelSecretName name the Secret in which Rancher hands us the tunnel; empty without one.
 	TunnelSecretNamespace, TunnelSecretName string
+	// Fence, unless nil, holds back what only the leader may write: all writes but those of Serving and Events.
+	Fence transport.WrapperFunc
+}
+
+// Serving writes what every replica may write, whoever leads.
+type Serving struct {
+	RancherOS rancherosv1.Interface
+	// Secrets reads and writes any Secret that our rights allow, uncached.
+	Secrets corev1controllers.SecretClient
 }
 
 // Clients are the typed controllers, by the API group of their kind.
@@ -59,6 +69,8 @@ type Clients struct {
 	Pods typedcorev1.PodsGetter
 	// Events tells people what happened to an object.
 	Events record.EventRecorder
+	// Serving is for those who answer machines.
+	Serving Serving
 
 	clients   client.SharedClientFactory
 	factories []controller.SharedControllerFactory
@@ -68,11 +80,18 @@ type Clients struct {
 
 // New makes the clients. Nothing runs yet: add indexers (package index) and handlers, then Start.
 func New(ctx context.Context, options Options) (*Clients, error) {
-	shared, err := client.NewSharedClientFactory(options.Config, nil)
+	fenced := rest.CopyConfig(options.Config)
+	if options.Fence != nil {
+		fenced.Wrap(options.Fence)
+	}
+	shared, err := client.NewSharedClientFactory(fenced, nil)
 	if err != nil {
 		return nil, fmt.Errorf("making clients: %w", err)
 	}
 	clients := &Clients{clients: shared}
+	if clients.Serving, err = newServing(options.Config); err != nil {
+		return nil, err
+	}
 	clients.RancherOS = rancherosv1.New(clients.addFactory(nil))
 	clients.addForeign()
 
@@ -85,7 +104,18 @@ func New(ctx context.Context, options Options) (*Clients, error) {
 		clients.Tunnel = corev1controllers.New(clients.tunnel).Secret()
 	}
 	clients.Secrets = clients.Registrations
-	return clients, clients.addTyped(ctx, options.Config)
+	return clients, clients.addTyped(ctx, fenced, options.Config)
+}
+
+// newServing makes clients behind no fence, with connections of their own, so that no controller makes a machine wait.
+// Nobody starts their caches.
+func newServing(config *rest.Config) (Serving, error) {
+	shared, err := client.NewSharedClientFactory(config, nil)
+	if err != nil {
+		return Serving{}, fmt.Errorf("making clients: %w", err)
+	}
+	factory := controller.NewSharedControllerFactory(cache.NewSharedCachedFactory(shared, nil), nil)
+	return Serving{RancherOS: rancherosv1.New(factory), Secrets: corev1controllers.New(factory).Secret()}, nil
 }
 
 func (c *Clients) secretsOfType(kind corev1.SecretType) corev1controllers.SecretController {
@@ -111,8 +141,8 @@ func (c *Clients) newFactory(options *cache.SharedCacheFactoryOptions) controlle
 	return controller.NewSharedControllerFactory(cache.NewSharedCachedFactory(c.clients, options), nil)
 }
 
-func (c *Clients) addTyped(ctx context.Context, config *rest.Config) error {
-	jobs, err := typedbatchv1.NewForConfig(config)
+func (c *Clients) addTyped(ctx context.Context, fenced, config *rest.Config) error {
+	jobs, err := typedbatchv1.NewForConfig(fenced)
 	if err != nil {
 		return fmt.Errorf("making client of Jobs: %w", err)
 	}

@@ -22,8 +22,8 @@ type Options struct {
 	Namespace string
 	// TunnelSecretNamespace and TunnelSecretName name the Secret that Rancher fills; an empty name means no tunnel.
 	TunnelSecretNamespace, TunnelSecretName string
-	// ListenAddr and HealthAddr are host:port; empty means not to listen.
-	ListenAddr, HealthAddr string
+	// ListenAddr, HealthAddr and MetricsAddr are host:port; empty means not to listen.
+	ListenAddr, HealthAddr, MetricsAddr string
 	// Profile serves Go's profiles on HealthAddr, below /debug/pprof/.
 	Profile bool
 	// TLSCertFile and TLSKeyFile make the listener speak TLS; both or neither.
@@ -143,7 +143,7 @@ func (o *Options) validateKubeconfig() error {
 
 func (o *Options) validateAddresses() error {
 	var errs []error
-	for _, address := range []struct{ flag, value string }{{"listen-addr", o.ListenAddr}, {"health-addr", o.HealthAddr}} {
+	for _, address := range []struct{ flag, value string }{{"listen-addr", o.ListenAddr}, {"health-addr", o.HealthAddr}, {"metrics-addr", o.MetricsAddr}} {
 		if address.value == "" {
 			continue
 		}
@@ -158,6 +158,9 @@ func (o *Options) validateAddresses() error {
 	}
 	if o.ListenAddr != "" && o.ListenAddr == o.HealthAddr {
 		errs = append(errs, errors.New("--health-addr must differ from --listen-addr"))
+	}
+	if o.MetricsAddr != "" && (o.MetricsAddr == o.HealthAddr || o.MetricsAddr == o.ListenAddr) {
+		errs = append(errs, errors.New("--metrics-addr must differ from --health-addr and --listen-addr"))
 	}
 	return errors.Join(errs...)
 }

@@ -13,8 +13,8 @@ import (
 
 // Replica is one running operator.
 type Replica struct {
-	// HealthAddr and ListenAddr are where it answers probes and machines.
-	HealthAddr, ListenAddr string
+	// HealthAddr, MetricsAddr and ListenAddr are where it answers probes, Prometheus and machines.
+	HealthAddr, MetricsAddr, ListenAddr string
 	// LogFile holds all that it has printed, also under earlier starts.
 	LogFile string
 	// PID is its process.
@@ -58,14 +58,13 @@ func (w *World) StartReplica(ctx context.Context, options ReplicaOptions) (*Repl
 		return nil, err
 	}
 	replica := &Replica{LogFile: filepath.Join(w.Dir, options.Name+".log")}
-	if replica.HealthAddr, err = freeAddress(ctx); err != nil {
-		return nil, err
-	}
-	if replica.ListenAddr, err = freeAddress(ctx); err != nil {
-		return nil, err
+	for _, address := range []*string{&replica.HealthAddr, &replica.MetricsAddr, &replica.ListenAddr} {
+		if *address, err = freeAddress(ctx); err != nil {
+			return nil, err
+		}
 	}
 	args := append([]string{"run", "--kubeconfig", kubeconfig, "--namespace", Namespace, "--health-addr", replica.HealthAddr,
-		"--listen-addr", replica.ListenAddr, "--log-format", "json", "--media-dir", filepath.Join(w.Dir, options.Name+"-media")}, options.Args...)
+		"--metrics-addr", replica.MetricsAddr, "--listen-addr", replica.ListenAddr, "--log-format", "json", "--media-dir", filepath.Join(w.Dir, options.Name+"-media")}, options.Args...)
 	// The detector compares what lies in the caches with what was put there, and panics on a difference. Races go to the
 	// log, where the tests tell ours from those of libraries.
 	environment := []string{"KUBE_CACHE_MUTATION_DETECTOR=true", "GORACE=exitcode=0"}
