@@ -38,8 +38,9 @@ type Options struct {
 	Config *rest.Config
 	// TunnelSecretNamespace and TunnelSecretName name the Secret in which Rancher hands us the tunnel; empty without one.
 	TunnelSecretNamespace, TunnelSecretName string
-	// Fence, unless nil, holds back what only the leader may write: all writes but those of Serving and Events.
-	Fence transport.WrapperFunc
+	// Fence, unless nil, holds back what only the leader may write: all writes but those of Serving and Events. FenceEvents does
+	// so with Events.
+	Fence, FenceEvents transport.WrapperFunc
 }
 
 // Serving writes what every replica may write, whoever leads.
@@ -80,10 +81,9 @@ type Clients struct {
 
 // New makes the clients. Nothing runs yet: add indexers (package index) and handlers, then Start.
 func New(ctx context.Context, options Options) (*Clients, error) {
-	fenced := rest.CopyConfig(options.Config)
-	if options.Fence != nil {
-		fenced.Wrap(options.Fence)
-	}
+	fenced, events := rest.CopyConfig(options.Config), rest.CopyConfig(options.Config)
+	fenced.Wrap(options.Fence)
+	events.Wrap(options.FenceEvents)
 	shared, err := client.NewSharedClientFactory(fenced, nil)
 	if err != nil {
 		return nil, fmt.Errorf("making clients: %w", err)
@@ -104,7 +104,7 @@ func New(ctx context.Context, options Options) (*Clients, error) {
 		clients.Tunnel = corev1controllers.New(clients.tunnel).Secret()
 	}
 	clients.Secrets = clients.Registrations
-	return clients, clients.addTyped(ctx, fenced, options.Config)
+	return clients, clients.addTyped(ctx, fenced, events)
 }
 
 // newServing makes clients behind no fence, with connections of their own, so that no controller makes a machine wait.
@@ -141,12 +141,12 @@ func (c *Clients) newFactory(options *cache.SharedCacheFactoryOptions) controlle
 	return controller.NewSharedControllerFactory(cache.NewSharedCachedFactory(c.clients, options), nil)
 }
 
-func (c *Clients) addTyped(ctx context.Context, fenced, config *rest.Config) error {
+func (c *Clients) addTyped(ctx context.Context, fenced, events *rest.Config) error {
 	jobs, err := typedbatchv1.NewForConfig(fenced)
 	if err != nil {
 		return fmt.Errorf("making client of Jobs: %w", err)
 	}
-	client, err := typedcorev1.NewForConfig(config)
+	client, err := typedcorev1.NewForConfig(events)
 	if err != nil {
 		return fmt.Errorf("making client of Pods and Events: %w", err)
 	}

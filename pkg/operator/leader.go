@@ -49,12 +49,12 @@ func newElection(options Options, config *rest.Config, health *health, metrics *
 	return e, nil
 }
 
-// fence holds back the writes of a replica that does not lead; nil for one that is alone.
-func (e *election) fence() transport.WrapperFunc {
+// fences hold back the writes, and the events, of a replica that does not lead; nil for one that is alone.
+func (e *election) fences() (writes, events transport.WrapperFunc) {
 	if e.tenure == nil {
-		return nil
+		return nil, nil
 	}
-	return e.tenure.fence
+	return e.tenure.fence, e.tenure.fenceEvents
 }
 
 // lead starts the controllers when this replica gets the lease, and returns when ctx ends or the lease is lost.

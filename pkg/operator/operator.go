@@ -104,11 +104,13 @@ func (o *operator) connect(ctx context.Context, config *rest.Config) (err error)
 	if o.election, err = newElection(o.options, config, o.health, o.metrics); err != nil {
 		return err
 	}
+	fence, fenceEvents := o.election.fences()
 	o.clients, err = clients.New(ctx, clients.Options{
 		Config:                config,
 		TunnelSecretNamespace: o.options.TunnelSecretNamespace,
 		TunnelSecretName:      o.options.TunnelSecretName,
-		Fence:                 o.election.fence(),
+		Fence:                 fence,
+		FenceEvents:           fenceEvents,
 	})
 	if err != nil {
 		return err

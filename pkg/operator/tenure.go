@@ -26,7 +26,8 @@ const giveBackPatience = 2 * time.Second
 // A write may leave as long as the last renewal was begun no longer ago than the renew deadline. Others wait for the lease's whole
 // duration, which is longer, so the write has the difference to arrive. Time is the process's own monotonic clock.
 //
-// What every replica may write, such as the inventory of a machine that registers with it, is behind no fence.
+// What every replica may write, such as the inventory of a machine that registers with it, is behind no fence. Events are
+// told by both, so they end only where the lease was lost and the process is about to end.
 type tenure struct {
 	resourcelock.Interface
 	// safe is how long after a renewal writes may leave, and look how often a replica that waits looks at the lease.
@@ -37,9 +38,9 @@ type tenure struct {
 	mutex sync.Mutex
 	// until is when writes are held back unless the lease is renewed; zero before it is held.
 	until time.Time
-	// over is set for good when the lease was given back, or is another's.
-	over    bool
-	writing sync.WaitGroup
+	// over is set for good when the lease was given back, which released says, or is another's.
+	over, released bool
+	writing        sync.WaitGroup
 	// expired is the record of a holder that has not renewed it for its whole duration.
 	expired []byte
 	// stop ends the election.
@@ -50,11 +51,19 @@ type tenure struct {
 var errTaken = errors.New("another replica has the lease")
 
 // fence holds back writes while the lease is not ours.
-func (t *tenure) fence(next http.RoundTripper) http.RoundTripper { return fenced{t, next} }
+func (t *tenure) fence(next http.RoundTripper) http.RoundTripper {
+	return fenced{next, t.enter, t.writing.Done, t.refused}
+}
+
+// fenceEvents holds back those of a replica that has lost the lease.
+func (t *tenure) fenceEvents(next http.RoundTripper) http.RoundTripper {
+	return fenced{next, t.hasNotLost, func() {}, t.refused}
+}
 
 type fenced struct {
-	*tenure
-	next http.RoundTripper
+	next           http.RoundTripper
+	enter          func() bool
+	leave, refused func()
 }
 
 func (f fenced) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -69,7 +78,7 @@ func (f fenced) RoundTrip(r *http.Request) (*http.Response, error) {
 		f.refused()
 		return nil, errNotLeading
 	}
-	defer f.writing.Done()
+	defer f.leave()
 	return f.next.RoundTrip(r)
 }
 
@@ -80,11 +89,20 @@ func (f fenced) WrappedRoundTripper() http.RoundTripper { return f.next }
 func (t *tenure) enter() bool {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	if t.over || !time.Now().Before(t.until) {
+	if !t.leads() {
 		return false
 	}
 	t.writing.Add(1)
 	return true
+}
+
+// leads needs the mutex.
+func (t *tenure) leads() bool { return !t.over && time.Now().Before(t.until) }
+
+func (t *tenure) hasNotLost() bool {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	return t.until.IsZero() || t.released || t.leads()
 }
 
 // awaitFree returns when the lease is free, or its holder has not renewed it for its duration; or with an error when ctx
@@ -173,7 +191,7 @@ func (t *tenure) renewed(began time.Time, err error) {
 func (t *tenure) giveBack(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	t.mutex.Lock()
 	lost := t.over
-	t.over = true
+	t.over, t.released = true, !lost
 	t.mutex.Unlock()
 	if lost {
 		return nil
