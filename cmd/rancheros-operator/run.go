@@ -116,6 +116,8 @@ func serverFlags(o *operator.Options) []cli.Flag {
 			Usage: "PEM `FILE` of the listener's key"},
 		&cli.StringFlag{Name: "health-addr", EnvVars: []string{"HEALTH_ADDR"}, Destination: &o.HealthAddr, Value: ":8081",
 			Usage: "`HOST:PORT` of /healthz and /readyz"},
+		&cli.StringFlag{Name: "metrics-addr", EnvVars: []string{"METRICS_ADDR"}, Destination: &o.MetricsAddr, Value: ":8080",
+			Usage: "`HOST:PORT` of /metrics, for Prometheus; empty for none"},
 		&cli.BoolFlag{Name: "profile", EnvVars: []string{"PROFILE"}, Destination: &o.Profile,
 			Usage: "serve Go's profiles on --health-addr, below /debug/pprof/"},
 		&cli.StringSliceFlag{Name: "channel-networks", EnvVars: []string{"CHANNEL_NETWORKS"},

@@ -29,8 +29,8 @@ type Options struct {
 	TunnelSecretNamespace, TunnelSecretName string
 	// SecretNamespaces are those in which we may list and write Secrets; "*" alone means all.
 	SecretNamespaces []string
-	// ListenAddr and HealthAddr are host:port; empty means not to listen.
-	ListenAddr, HealthAddr string
+	// ListenAddr, HealthAddr and MetricsAddr are host:port; empty means not to listen.
+	ListenAddr, HealthAddr, MetricsAddr string
 	// Profile serves Go's profiles on HealthAddr, below /debug/pprof/.
 	Profile bool
 	// TLSCertFile and TLSKeyFile make the listener speak TLS; both or neither.
@@ -165,7 +165,7 @@ type address struct{ flag, value string }
 
 // addresses are all of them.
 func (o *Options) addresses() []address {
-	return []address{{"listen-addr", o.ListenAddr}, {"health-addr", o.HealthAddr}}
+	return []address{{"listen-addr", o.ListenAddr}, {"health-addr", o.HealthAddr}, {"metrics-addr", o.MetricsAddr}}
 }
 
 func (o *Options) validateAddresses() error {

@@ -21,7 +21,7 @@ func good() Options {
 	return Options{
 		Namespace:             "cattle-rancheros-operator-system",
 		TunnelSecretNamespace: "cattle-rancheros-operator-system", TunnelSecretName: "rancheros-operator-tunnel",
-		HealthAddr: ":8081", LeaderElect: true,
+		HealthAddr: ":8081", MetricsAddr: ":8080", LeaderElect: true,
 		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
 		QPS: 500, Burst: 1000, Workers: 5, MaxInFlight: 1024,
 	}
@@ -69,6 +69,7 @@ func TestValidateAccepts(t *testing.T) {
 		"IPv6":                             func(o *Options) { o.ListenAddr = "[::1]:8443" },
 		"no probes":                        func(o *Options) { o.HealthAddr = "" },
 		"TLS":                              func(o *Options) { o.ListenAddr, o.TLSCertFile, o.TLSKeyFile = ":8443", certificate, key },
+		"no metrics":                       func(o *Options) { o.MetricsAddr = "" },
 		"alone, and then no lease matters": func(o *Options) { o.LeaderElect, o.Namespace, o.LeaseDuration = false, "", 0 },
 		"boot media": func(o *Options) {
 			o.MediaDir, o.MediaFolder, o.MediaCacheGiB, o.MediaMaxBaseGiB = "/var/media", "/mnt", 20, 8
@@ -111,6 +112,9 @@ func TestValidateRefuses(t *testing.T) {
 		{"F19 one address for both", func(o *Options) { o.ListenAddr = o.HealthAddr }, "--health-addr must differ from --listen-addr"},
 		{"F19 in other words", func(o *Options) { o.ListenAddr = "127.0.0.1:8081" }, `--health-addr must differ from --listen-addr, which is "127.0.0.1:8081"`},
 		{"F10 a context of nothing", func(o *Options) { o.KubeContext = "c" }, "--kube-context must be given with --kubeconfig"},
+		{"F19 metrics where the probes are", func(o *Options) { o.MetricsAddr = o.HealthAddr }, "--metrics-addr must differ from --health-addr"},
+		{"F19 metrics where machines are", func(o *Options) { o.ListenAddr, o.MetricsAddr = ":8443", ":8443" }, "--metrics-addr must differ"},
+		{"F18 metrics beyond the last port", func(o *Options) { o.MetricsAddr = ":99999" }, `--metrics-addr must be host:port or :port, not ":99999"`},
 		{"nobody could reach us", func(o *Options) { o.TunnelSecretName = "" }, "--listen-addr or --tunnel-secret-name must be given"},
 		{"F20 none at once", func(o *Options) { o.MaxInFlight = 0 }, "--max-in-flight must be from 1 to 65536, not 0"},
 		{"F20 negative", func(o *Options) { o.MaxInFlight = -1 }, "--max-in-flight"},

@@ -43,12 +43,18 @@ func (s *Server) letIn(registration *v1.MachineRegistration, demands trust, iden
 	if err != nil {
 		return nil, err
 	}
+	count := &s.enrolled.known
 	if inventory == nil || !attested(inventory) {
+		count = &s.enrolled.fresh
 		if inventory, err = s.settle(registration, inventory, identity.Hash, assurance, smbios); err != nil {
 			return nil, err
 		}
 	}
-	return inventory, mayHave(inventory)
+	if err := mayHave(inventory); err != nil {
+		return inventory, err
+	}
+	count.Add(1)
+	return inventory, nil
 }
 
 // settle makes the inventory of a new machine, or makes one that was written beforehand the machine's own; once at a

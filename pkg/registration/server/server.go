@@ -33,6 +33,8 @@ type Options struct {
 	// MaxInFlight bounds the requests that are served at the same time; it goes before Limits.Requests.
 	MaxInFlight int
 	Limits      Limits
+	// Registering and Joining are told how long exchanges take at a registration's URL, and at the inventory's.
+	Registering, Joining Durations
 	// Ready, unless nil, tells whether the caches are filled; until then everybody is told to come back.
 	Ready func() bool
 }
@@ -44,6 +46,7 @@ type Server struct {
 	timeouts  timeouts
 	limits    *limits
 	refusals  *refusals
+	enrolled  enrolled
 	enrolling singleflight.Group
 	reserving sync.Mutex
 	bundles   *bundles
