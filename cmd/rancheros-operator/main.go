@@ -70,7 +70,7 @@ func newApp() *cli.App {
 		Usage:           "registers machines, joins them to clusters and upgrades the OS of their nodes",
 		Version:         version.Get().String(),
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{runCommand(), versionCommand()},
+		Commands:        []*cli.Command{runCommand(), netbootCommand(), versionCommand()},
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return usageError{err}
 		},
