@@ -107,8 +107,9 @@ func (h *Hardware) arguments(tap string) []string {
 	card := "virtio-net-pci,netdev=net,mac=" + h.MAC
 	if h.Network {
 		card += fmt.Sprintf(",bootindex=%d", order["net"])
-	} else {
-		card += ",romfile="
+	}
+	if h.UEFI || !h.Network {
+		card += ",romfile=" // UEFI has a driver and PXE of its own; BIOS starts the card's.
 	}
 	args = append(args, "-device", card)
 	if h.CD != "" {

@@ -24,8 +24,6 @@ func TestISOUEFI(t *testing.T) {
 func isoJourney(t *testing.T, ns, base string, hardware Hardware) *journey {
 	t.Helper()
 	hardware.Dir = filepath.Join(folder, hardware.Name)
-	// The CA of the TPMs' certificates is made with the first of them.
-	require.NoError(t, hardware.Prepare(t.Context()))
 	url := namespace(t, ns)
 	hardware.CD = download(t, ns, seedImage(t, ns, base))
 	loader := `LAB 0 GRUB on pc`

@@ -95,7 +95,7 @@ func startWorld(ctx context.Context) (stop func() error, err error) {
 	if err := makeNetwork(); err != nil {
 		return nil, err
 	}
-	if err := makeCertificateAuthority(); err != nil {
+	if err := makeCertificateAuthority(ctx); err != nil {
 		return nil, err
 	}
 	log, err := os.Create(filepath.Join(folder, "dhcp.log"))
@@ -135,7 +135,7 @@ func startWorld(ctx context.Context) (stop func() error, err error) {
 }
 
 // makeCertificateAuthority lets swtpm_setup issue endorsement certificates by a CA of this run's, as a maker of TPMs would.
-func makeCertificateAuthority() error {
+func makeCertificateAuthority(ctx context.Context) error {
 	ca := filepath.Join(folder, "tpm-ca")
 	if err := os.MkdirAll(ca, 0o700); err != nil {
 		return err
@@ -150,5 +150,6 @@ func makeCertificateAuthority() error {
 			return err
 		}
 	}
-	return nil
+	// Its first certificate makes the CA.
+	return (&Hardware{Name: "first", Dir: filepath.Join(folder, "first")}).Prepare(ctx)
 }
