@@ -35,7 +35,7 @@ func newLiveSystem(t *testing.T, cloudConfig string) *liveSystem {
 	l := &liveSystem{t: t, machine: newMachine(t, ""), fails: map[string]error{}}
 	l.server, _ = newServer(t, pretend.Script{V2: true})
 	l.answers(cloudConfig)
-	l.write("proc/self/mountinfo", "22 1 0:20 / / rw - rootfs rootfs rw\n")
+	l.write("proc/self/mountinfo", "22 1 0:20 / / rw - tmpfs rootfs rw\n")
 	l.disk("sda", "8:0", make([]byte, 4<<20))
 	l.disk("sdb", "8:16", []byte(strings.Repeat("not yours\n", 1000)))
 	base := medium.Bytes(medium.Options{RockRidge: true, Files: map[string][]byte{"boot/kernel": {1}}})

@@ -24,7 +24,7 @@ func TestScanMachine(t *testing.T) {
 	fake.write(cd+"/device/type", "5\n")
 	fake.device("loop0", "", "7:0", make([]byte, 512))
 	fake.write("sys/class/block/broken/dev", "") // Without a number: on its way out.
-	fake.write("proc/self/mountinfo", "22 1 0:20 / / rw - rootfs rootfs rw\n36 22 8:1 / /with\\040space rw,noatime shared:1 master:2 - ext4 /dev/sda1 rw\nnonsense\n")
+	fake.write("proc/self/mountinfo", "22 1 0:20 / / rw - tmpfs rootfs rw\n36 22 8:1 / /with\\040space rw,noatime shared:1 master:2 - ext4 /dev/sda1 rw\nnonsense\n")
 	fake.write("proc/swaps", "Filename\tType\n/dev/sda2 partition 1 0 -2\n")
 
 	machine := fake.scan()

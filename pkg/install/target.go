@@ -150,12 +150,15 @@ func (m *Machine) use(device Device, layer int) string {
 	}
 	for _, name := range device.Holders {
 		at := slices.IndexFunc(m.Devices, func(d Device) bool { return d.Name == name })
-		if at >= 0 && layer < maxLayers {
-			if use := m.use(m.Devices[at], layer+1); use != "" {
-				return use
-			}
+		if at < 0 || layer >= maxLayers {
+			continue
 		}
-		return fmt.Sprintf("%s is part of /dev/%s", device.Path(), name)
+		if use := m.use(m.Devices[at], layer+1); use != "" {
+			return use
+		}
+	}
+	if len(device.Holders) > 0 {
+		return fmt.Sprintf("%s is part of /dev/%s", device.Path(), device.Holders[0])
 	}
 	return ""
 }

@@ -17,7 +17,7 @@ type fakeMachine struct {
 
 func newFakeMachine(t *testing.T) *fakeMachine {
 	m := &fakeMachine{t: t, root: t.TempDir()}
-	m.write("proc/self/mountinfo", "22 1 0:20 / / rw - rootfs rootfs rw\n")
+	m.write("proc/self/mountinfo", "22 1 0:20 / / rw - tmpfs rootfs rw\n")
 	m.write("proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n")
 	require.NoError(t, os.MkdirAll(filepath.Join(m.root, "sys/class/block"), 0o755))
 	return m

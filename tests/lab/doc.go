@@ -7,6 +7,6 @@
 //	guest.go       one machine: its disk, its TPM, what it says on its serial console, and when
 //	lab_test.go    the world: a real API server, the operator, a pretend Rancher that the machines can reach
 //
-// Every run is in network namespaces: as root, or in a user namespace. Where that, /dev/net/tun, QEMU or one of its companions is missing, the
+// Every run is in network namespaces: as root, or in a user namespace. Where that, /dev/net/tun, QEMU or one of its companions is missing, or the system is not Debian, the
 // lab says so and is skipped; with RANCHEROS_LAB=required, as in CI, it fails instead.
 package lab

@@ -35,9 +35,9 @@ type Hardware struct {
 	CD string
 	// CDFirst lets it start from the CD although its disk could be started from.
 	CDFirst bool
-	// Network lets it try its network card after its disk.
-	Network bool
-	MAC     string
+	// Network lets it try its network card after its disk; HTTP, with UEFI, that it asks for HTTP and not for PXE.
+	Network, HTTP bool
+	MAC           string
 }
 
 // Prepare makes what the guest keeps: an empty disk, a full one that nobody shall touch, a TPM with its certificate, and the firmware's settings.
@@ -116,6 +116,9 @@ func (h *Hardware) arguments(tap string) []string {
 		args = append(args, "-drive", "if=none,id=cd,media=cdrom,readonly=on,format=raw,file="+h.CD, "-device", fmt.Sprintf("ide-cd,drive=cd,bootindex=%d", order["cd"]))
 	}
 	if h.UEFI {
+		if h.HTTP {
+			args = append(args, "-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n", "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")
+		}
 		args = append(args, "-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+firmwareCode, "-drive", "if=pflash,format=raw,unit=1,file="+h.path("vars"))
 	}
 	return args

@@ -10,20 +10,24 @@ import (
 
 // From a SeedImage to a machine that runs from its own disk, on BIOS. The base has a reserved file: the config is there before any device is.
 func TestISOBIOS(t *testing.T) {
+	t.Parallel()
 	j := isoJourney(t, "lab-iso-bios", "base.iso", Hardware{Name: "ISO-BIOS", MAC: "52:54:00:1a:b0:01"})
 	j.travel(t)
 	j.bootsTheMediumAgain(t)
 }
 
-// The same on UEFI, from a base that knows nothing of us: the config is found on the CD.
+// The same on UEFI, from a base that knows nothing of us: the config is found on the CD. The power fails once.
 func TestISOUEFI(t *testing.T) {
+	t.Parallel()
 	j := isoJourney(t, "lab-iso-uefi", "plain.iso", Hardware{Name: "ISO-UEFI", UEFI: true, MAC: "52:54:00:1a:b0:02"})
+	j.powerFails(t)
 	j.travel(t)
 }
 
 func isoJourney(t *testing.T, ns, base string, hardware Hardware) *journey {
 	t.Helper()
 	hardware.Dir = filepath.Join(folder, hardware.Name)
+	require.NoError(t, hardware.Prepare(t.Context()))
 	url := namespace(t, ns)
 	hardware.CD = download(t, ns, seedImage(t, ns, base))
 	loader := `LAB 0 GRUB on pc`

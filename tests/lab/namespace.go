@@ -41,6 +41,10 @@ func missing() error {
 			errs = append(errs, fmt.Errorf("%s is missing (from %s)", program, from))
 		}
 	}
+	// The kernel of the machines is fetched as this system's own would be.
+	if system, err := os.ReadFile("/etc/os-release"); err != nil || !strings.Contains("\n"+string(system), "\nID=debian\n") {
+		errs = append(errs, errors.New("this system is not Debian, whose kernel package is fetched"))
+	}
 	return errors.Join(errs...)
 }
 

@@ -17,36 +17,42 @@ import (
 // From the network, beside a DHCP server that gives addresses, knows nothing of booting, and is not ours. With BIOS the card brings iPXE, as cards of
 // virtual machines do; UEFI brings nothing but its own PXE. Both machines find their disk empty, and later not.
 func TestNetboot(t *testing.T) {
+	t.Parallel()
 	const ns = "lab-net"
 	machines := []*Hardware{
 		{Name: "NET-BIOS", Network: true, MAC: "52:54:00:1a:b0:03"},
 		{Name: "NET-UEFI", Network: true, UEFI: true, MAC: "52:54:00:1a:b0:04"},
+		{Name: "NET-HTTP", Network: true, UEFI: true, HTTP: true, MAC: "52:54:00:1a:b0:05"},
 	}
 	url := namespace(t, ns)
-	seedImage(t, ns, "base.iso")
+	image := seedImage(t, ns, "base.iso")
 	script := kubectl(t, "get", "seedimage", "usb", "-n", ns, "-o", "jsonpath={.status.ipxeURL}")
-	startNetboot(t, script)
-	for _, hardware := range machines {
-		t.Run(hardware.Name, func(t *testing.T) {
-			hardware.Dir = filepath.Join(folder, hardware.Name)
-			j := &journey{namespace: ns, registrationURL: url, hardware: hardware}
-			j.travel(t)
-			served := netbootStatus(t, hardware.MAC)
-			require.Equal(t, 1, served.Boots, "once from the network, then from its disk")
-			require.Empty(t, served.Failure)
-		})
-	}
+	startNetboot(t, script, image)
+	t.Run("machines", func(t *testing.T) { // Returns when all have ended.
+		for _, hardware := range machines {
+			t.Run(hardware.Name, func(t *testing.T) {
+				t.Parallel()
+				hardware.Dir = filepath.Join(folder, hardware.Name)
+				require.NoError(t, hardware.Prepare(t.Context()))
+				j := &journey{namespace: ns, registrationURL: url, hardware: hardware}
+				j.travel(t)
+				served := netbootStatus(t, hardware.MAC)
+				require.Equal(t, 1, served.Boots, "once from the network, then from its disk")
+				require.Empty(t, served.Failure)
+			})
+		}
+	})
 	log, err := os.ReadFile(filepath.Join(folder, "dhcp.log"))
 	require.NoError(t, err)
 	require.Contains(t, string(log), "DHCPACK", "the addresses came from the site's own server")
 }
 
 // startNetboot runs the netboot server as one would on a site: the program that ships, one file.
-func startNetboot(t *testing.T, script string) {
+func startNetboot(t *testing.T, script, image string) {
 	t.Helper()
 	ca, config := filepath.Join(folder, "rancher-ca.pem"), filepath.Join(folder, "netboot.yaml")
 	require.NoError(t, os.WriteFile(ca, world.Rancher.CACert(), 0o600))
-	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, "interfaces: [%s]\nregistrations:\n- name: edge\n  ipxeURL: %s\ncaFile: %s\n", netSwitch, script, ca), 0o600))
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, "interfaces: [%s]\nregistrations:\n- name: edge\n  ipxeURL: %s\n  downloadURL: %s\ncaFile: %s\n", netSwitch, script, image, ca), 0o600))
 	log, err := os.Create(filepath.Join(folder, "netboot.log"))
 	require.NoError(t, err)
 	command := exec.Command(filepath.Join(world.Bin(), "rancheros-operator"), "netboot", "--config", config)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -120,8 +121,10 @@ func (r *report) print() {
 type journey struct {
 	namespace, registrationURL string
 	hardware                   *Hardware
-	// firmware and loader are what is seen before the kernel, in their order.
+	// loader is what is seen before the kernel, in its order.
 	loader []string
+	// interrupted tells of an installation that was begun before.
+	interrupted bool
 }
 
 // stages are what every machine says on its way, in this order. The first group of the second is its name.
@@ -138,7 +141,6 @@ const (
 // emulated processors do now and then, is switched off and on once.
 func (j *journey) travel(t *testing.T) (name string) {
 	t.Helper()
-	require.NoError(t, j.hardware.Prepare(t.Context()))
 	guest, r := j.start(t)
 	defer func() { require.NoError(t, guest.Stop()) }()
 	defer r.print()
@@ -158,6 +160,9 @@ func (j *journey) travel(t *testing.T) (name string) {
 	}
 	require.Equal(t, hash, inventory("{.spec.tpm}{.spec.tpmHash}"))
 	require.Equal(t, "Certificate", inventory("{.status.assurance}"), "its TPM's certificate was asked for")
+	if j.interrupted {
+		expect(`An installation to /dev/vda was begun and not finished; beginning anew\.`, "begins anew")
+	}
 	expect(sayInstalled, "installed to its disk")
 	require.Equal(t, name, expect(sayRestart, "started from its disk, with its name")[1])
 	expect(sayCalled, "called home")
@@ -174,6 +179,24 @@ func (j *journey) travel(t *testing.T) (name string) {
 	require.NoError(t, j.hardware.Bystander())
 	j.checkDisk(t, name)
 	return name
+}
+
+// powerFails lets the machine run until its disk is half written, and pulls the plug. Then the medium begins anew.
+func (j *journey) powerFails(t *testing.T) {
+	t.Helper()
+	guest, r := j.start(t)
+	defer r.print()
+	ctx, cancel := context.WithTimeout(t.Context(), bootPatience)
+	defer cancel()
+	_, at, err := guest.Expect(ctx, `install-to-disk: writes the system`)
+	if err == nil {
+		r.add("power fails in the middle of the installation", at)
+	}
+	require.NoError(t, errors.Join(err, guest.Stop()))
+	disk, err := os.ReadFile(j.hardware.path("disk"))
+	require.NoError(t, err)
+	require.Contains(t, string(disk), "has begun and not ended")
+	j.interrupted = true
 }
 
 // start returns once the kernel is up.
