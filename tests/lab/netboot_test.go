@@ -14,30 +14,33 @@ import (
 	"github.com/rancher/rancheros-operator/tests/harness"
 )
 
-// From the network, beside a DHCP server that gives addresses, knows nothing of booting, and is not ours. With BIOS the card brings iPXE, as cards of
-// virtual machines do; UEFI brings nothing but its own PXE. Both machines find their disk empty, and later not.
+// From the network, beside a DHCP server that gives addresses, knows nothing of booting, and is not ours. The machines find their disk empty, and
+// after the installation not.
 func TestNetboot(t *testing.T) {
 	t.Parallel()
 	const ns = "lab-net"
-	machines := []*Hardware{
-		{Name: "NET-BIOS", Network: true, MAC: "52:54:00:1a:b0:03"},
-		{Name: "NET-UEFI", Network: true, UEFI: true, MAC: "52:54:00:1a:b0:04"},
-		{Name: "NET-HTTP", Network: true, UEFI: true, HTTP: true, MAC: "52:54:00:1a:b0:05"},
+	machines := []*journey{
+		// iPXE of the card, which speaks to a screen only.
+		{hardware: &Hardware{Name: "NET-BIOS", Network: true, MAC: "52:54:00:1a:b0:03"}},
+		// The firmware's PXE, TFTP, the netboot server's iPXE.
+		{hardware: &Hardware{Name: "NET-UEFI", Network: true, UEFI: true, MAC: "52:54:00:1a:b0:04"}, loader: []string{`Start PXE over IPv4`, `iPXE 1\.`}},
+		// The firmware fetches the whole image of the SeedImage, and starts it as a disc.
+		{hardware: &Hardware{Name: "NET-HTTP", Network: true, UEFI: true, HTTP: true, MAC: "52:54:00:1a:b0:05"}, loader: []string{`Start HTTP Boot over IPv4`, `LAB 0 GRUB on efi`}},
 	}
 	url := namespace(t, ns)
 	image := seedImage(t, ns, "base.iso")
 	script := kubectl(t, "get", "seedimage", "usb", "-n", ns, "-o", "jsonpath={.status.ipxeURL}")
 	startNetboot(t, script, image)
 	t.Run("machines", func(t *testing.T) { // Returns when all have ended.
-		for _, hardware := range machines {
-			t.Run(hardware.Name, func(t *testing.T) {
+		for _, j := range machines {
+			t.Run(j.hardware.Name, func(t *testing.T) {
 				t.Parallel()
-				hardware.Dir = filepath.Join(folder, hardware.Name)
-				require.NoError(t, hardware.Prepare(t.Context()))
-				j := &journey{namespace: ns, registrationURL: url, hardware: hardware}
+				j.namespace, j.registrationURL = ns, url
+				j.hardware.Dir = filepath.Join(folder, j.hardware.Name)
+				require.NoError(t, j.hardware.Prepare(t.Context()))
 				j.travel(t)
-				served := netbootStatus(t, hardware.MAC)
-				require.Equal(t, 1, served.Boots, "once from the network, then from its disk")
+				served := netbootStatus(t, j.hardware.MAC)
+				require.Equal(t, j.starts, served.Boots, "once from the network, then from its disk")
 				require.Empty(t, served.Failure)
 			})
 		}

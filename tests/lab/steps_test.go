@@ -125,6 +125,8 @@ type journey struct {
 	loader []string
 	// interrupted tells of an installation that was begun before.
 	interrupted bool
+	// starts is how often it was switched on.
+	starts int
 }
 
 // stages are what every machine says on its way, in this order. The first group of the second is its name.
@@ -205,6 +207,7 @@ func (j *journey) start(t *testing.T) (*Guest, *report) {
 	for attempt := 1; ; attempt++ {
 		guest, err := j.hardware.Start(t.Context())
 		require.NoError(t, err)
+		j.starts++
 		r := &report{title: j.hardware.Name}
 		err = j.untilKernel(t, guest, r)
 		if err == nil {
