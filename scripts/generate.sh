@@ -7,11 +7,11 @@ rm -rf pkg/generated pkg/crds/*.yaml
 go run ./pkg/codegen
 
 if [ "${1:-}" = --check ]; then
-    changed=$(git status --porcelain -- pkg)
+    changed=$(git status --porcelain -- pkg .github/guide/reference.md .github/guide/reasons.md)
     if [ -n "$changed" ]; then
         echo "generated files differ from what is committed; run \`make generate\` and commit:" >&2
         echo "$changed" >&2
-        git diff --stat -- pkg >&2
+        git diff --stat -- pkg .github/guide >&2
         exit 1
     fi
     echo "generated files are as committed"

@@ -12,7 +12,7 @@ gotestsum() {
 }
 unit() {
     local packages
-    mapfile -t packages < <(go list ./... | grep -vE '/tests/(e2e|exactlyonce|joins|restore|withoutrancher)$')
+    mapfile -t packages < <(go list ./... | grep -vE '/tests/(e2e|exactlyonce|guide|joins|restore|withoutrancher)$')
     gotestsum -race "${packages[@]}"
 }
 
@@ -29,7 +29,7 @@ all)
     ( cd tests/controlplane && CGO_ENABLED=0 go test -trimpath -count=1 ./... )
     ( cd tests/tpmsimulator && CGO_ENABLED=1 go test -count=1 ./... )
     unit
-    gotestsum ./tests/e2e ./tests/exactlyonce ./tests/joins ./tests/restore ./tests/withoutrancher
+    gotestsum ./tests/e2e ./tests/exactlyonce ./tests/guide ./tests/joins ./tests/restore ./tests/withoutrancher
     ;;
 *)
     echo "usage: $0 all|unit|e2e [pattern]" >&2

@@ -127,7 +127,7 @@ func (s *site) requireMachinesKnown(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, s.knock(t, stranger, s.urls["single"]), "all the machines it may take")
 	require.Equal(t, http.StatusOK, s.download(t, "usb"))
-	require.Equal(t, http.StatusGone, s.download(t, "once"))
+	require.Equal(t, http.StatusForbidden, s.download(t, "once"))
 }
 
 func (s *site) join(t *testing.T, m *machine.Machine) string {
