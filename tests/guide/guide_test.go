@@ -144,7 +144,7 @@ func (w *world) file(t *testing.T, name string, content []byte) string {
 // run runs a page, and quotes the block that failed.
 func (w *world) run(t *testing.T, program string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, "bash", "-c", program)
 	command.Dir, command.Env = w.folder, w.env

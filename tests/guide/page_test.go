@@ -110,13 +110,24 @@ func opened(t *testing.T, page string, line int, info string) *block {
 	return b
 }
 
+// joining is the one command that is not run as it is: a pretend machine is a folder, and a join would change the machine that
+// the test runs on. What it would run is printed, and run here, against a Rancher whose script leaves everything as it is.
+const joining = `rancheros-register() {
+	if [ "$*" = join ]; then
+		sh -c "$(command rancheros-register join --dry-run)"
+	else
+		command rancheros-register "$@"
+	fi
+}
+`
+
 var assignment = regexp.MustCompile(`^([A-Z_]+)=\S`)
 
 // script is the page as a program: what its blocks say, each under its own heading, and the test's settings.
 func script(t *testing.T, page string, all []block, values map[string]string) string {
 	t.Helper()
 	var program strings.Builder
-	program.WriteString("set -euo pipefail\nwaiting=()\n")
+	program.WriteString("set -euo pipefail\nwaiting=()\n" + joining)
 	for _, b := range all {
 		if b.kind != notRun {
 			fmt.Fprintf(&program, "echo '### %s:%d' >&2\n", page, b.line)
