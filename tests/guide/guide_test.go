@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -121,7 +120,7 @@ func (w *world) serve(t *testing.T) {
 		http.ServeContent(rw, r, "", time.Time{}, bytes.NewReader(base))
 	}))
 	t.Cleanup(plainServer.Close)
-	channel := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, string(document)) }))
+	channel := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write(document) }))
 	t.Cleanup(channel.Close)
 	maker, err := machine.NewMakerCA("maker")
 	require.NoError(t, err)
