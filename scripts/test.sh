@@ -11,7 +11,7 @@ gotestsum() {
     go run gotest.tools/gotestsum@v1.13.0 --format "${TEST_FORMAT:-pkgname-and-test-fails}" -- -count=1 -timeout 40m "$@"
 }
 # What needs a control plane; the lab needs machines, too.
-worlds=(availability chart e2e exactlyonce joins withoutrancher)
+worlds=(availability chart e2e exactlyonce guide joins restore withoutrancher)
 unit() {
     local packages
     mapfile -t packages < <(go list ./... | grep -vE "/tests/($(IFS='|'; echo "${worlds[*]}")|lab)\$")
