@@ -151,7 +151,7 @@ func TestOperatorIsNotThere(t *testing.T) {
 	w = newWorld(t, "", func(w *world) {
 		w.operator.files["boot.ipxe"] = []byte("#!ipxe\nkernel " + w.operator.URL + "/seedimage/" + token + "/kernel\n")
 	})
-	require.Equal(t, "#!ipxe\nkernel kernel\n", string(w.get(t, http.MethodGet, folder+"medium.ipxe", nil).body), "an address with a token does not leave")
+	require.Equal(t, "#!ipxe\nkernel "+"kernel\n", string(w.get(t, http.MethodGet, folder+"medium.ipxe", nil).body), "an address with a token does not leave")
 
 	stranger := newWorld(t, "", func(w *world) { w.upstream.client.Transport.(*http.Transport).TLSClientConfig.RootCAs = nil })
 	answer := stranger.get(t, http.MethodGet, folder+"kernel", nil)

@@ -74,7 +74,12 @@ func unreachable(err error) *refusal {
 }
 
 // beside is a file in the folder of the address.
-func beside(address, file string) string { return folderOf(address) + file }
+func beside(address, file string) string {
+	if address == "" {
+		return ""
+	}
+	return folderOf(address) + file
+}
 
 func folderOf(address string) string {
 	return strings.TrimSuffix(address, path.Base(address))
@@ -145,13 +150,13 @@ type body struct {
 	left      int
 }
 
-// open asks for a file and returns the response, whose Body goes on where a connection breaks.
+// open asks for a file and returns the response, whose Body goes on where a connection breaks, and must be closed.
 func (u *upstream) open(ctx context.Context, address string, header http.Header) (*http.Response, error) {
 	b := &body{ctx: ctx, upstream: u, address: address, left: resumes}
-	response, err := b.ask(http.MethodGet, header)
-	if err != nil {
+	if err := b.ask(header); err != nil {
 		return nil, err
 	}
+	response := b.response
 	b.etag = response.Header.Get("ETag")
 	b.resumable = strings.HasPrefix(b.etag, `"`) && response.ContentLength >= 0
 	if response.StatusCode == http.StatusPartialContent {
@@ -169,17 +174,17 @@ func (u *upstream) open(ctx context.Context, address string, header http.Header)
 }
 
 // ask sends a request that ends when nothing is heard for a while.
-func (b *body) ask(method string, header http.Header) (*http.Response, error) {
+func (b *body) ask(header http.Header) error {
 	ctx, cancel := context.WithCancel(b.ctx)
 	watch := time.AfterFunc(stall+headerPatience, cancel)
-	response, err := b.upstream.get(ctx, method, b.address, header)
+	response, err := b.upstream.get(ctx, http.MethodGet, b.address, header)
 	if err != nil {
 		watch.Stop()
 		cancel()
-		return nil, err
+		return err
 	}
 	b.response, b.watch, b.cancel = response, watch, cancel
-	return response, nil
+	return nil
 }
 
 func (b *body) Read(buffer []byte) (int, error) {
@@ -213,12 +218,11 @@ func (b *body) resume(broke error) error {
 			return b.ctx.Err()
 		}
 		header := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", b.at, b.end-1)}, "If-Range": {b.etag}}
-		response, err := b.ask(http.MethodGet, header)
-		if err != nil {
+		if err := b.ask(header); err != nil {
 			broke = err
 			continue
 		}
-		if response.StatusCode == http.StatusPartialContent && response.Header.Get("ETag") == b.etag {
+		if b.response.StatusCode == http.StatusPartialContent && b.response.Header.Get("ETag") == b.etag {
 			return nil
 		}
 		_ = b.Close()
