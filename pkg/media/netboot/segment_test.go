@@ -32,10 +32,14 @@ func TestSegment(t *testing.T) {
 		}
 		again := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestSegment$", "-test.v")
 		again.Env = append(os.Environ(), inSegment+"=yes")
-		again.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}, GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}}
+		again.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+		if os.Getuid() != 0 {
+			again.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+			again.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+			again.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+		}
 		output, err := again.CombinedOutput()
-		if err != nil && again.ProcessState == nil {
+		if err != nil && again.ProcessState == nil || strings.Contains(string(output), "--- SKIP: TestSegment") {
 			t.Skipf("LOUD: skipped, because this system allows no network namespace (%v): netboot's broadcasts are NOT tested here", err)
 		}
 		t.Log(string(output))
@@ -47,6 +51,9 @@ func TestSegment(t *testing.T) {
 		"link set lo up", "link add site0 type veth peer name rack0", "addr add 10.77.0.1/24 dev site0", "link set site0 up", "link set rack0 up",
 	} {
 		output, err := exec.CommandContext(t.Context(), "ip", strings.Fields(command)...).CombinedOutput()
+		if bytes.Contains(output, []byte("not permitted")) {
+			t.Skipf("ip %s: %s", command, output) // A namespace without its rights, as some systems give ordinary users.
+		}
 		require.NoError(t, err, "ip %s: %s", command, output)
 	}
 	// Both ends are of this host, which otherwise takes its own address, coming in, for a forged one.

@@ -141,6 +141,7 @@ func (s *server) serve(ctx context.Context, open *sockets) error {
 	// TFTP's reader sees the end of ctx itself.
 	transfers := s.newTFTP(ctx)
 	context.AfterFunc(ctx, func() {
+		s.log.Infof("stops; what is being sent has %s", stopPatience)
 		for _, socket := range []*dhcpSocket{open.dhcp, open.proxy} {
 			_ = socket.conn.Close()
 		}
