@@ -64,7 +64,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	who := visitor{mac: mac, uuid: uuid, address: remote.Addr().Unmap()}
 	registration, why := s.config.choose(mac, uuid, who.address)
 	if registration == nil {
-		s.fail(w, who, file, &refusal{status: http.StatusForbidden, text: "this machine is left alone: " + why})
+		s.fail(w, r, who, file, &refusal{status: http.StatusForbidden, text: "this machine is left alone: " + why})
 		return
 	}
 	who.registration = registration
@@ -106,7 +106,7 @@ func (s *server) serveMachine(w http.ResponseWriter, r *http.Request, who visito
 	case mediumFile:
 		script, err := s.script(r, registration)
 		if err != nil {
-			s.fail(w, who, file, err)
+			s.fail(w, r, who, file, err)
 			return
 		}
 		writeScript(w, script)
@@ -135,7 +135,10 @@ func writeScript(w http.ResponseWriter, script []byte) {
 }
 
 // fail notes why a machine cannot boot, and tells it.
-func (s *server) fail(w http.ResponseWriter, who visitor, file string, err error) {
+func (s *server) fail(w http.ResponseWriter, r *http.Request, who visitor, file string, err error) {
+	if r.Context().Err() != nil {
+		err = errors.New("the machine hung up while the operator was asked")
+	}
 	answer := &refusal{status: http.StatusBadGateway, text: err.Error()}
 	if refused := (*refusal)(nil); errors.As(err, &refused) {
 		answer = refused
@@ -166,19 +169,19 @@ type part struct {
 // stream passes a part on, while it comes.
 func (s *server) stream(w http.ResponseWriter, r *http.Request, who visitor, p part) {
 	if p.address == "" {
-		s.fail(w, who, p.name, &refusal{status: http.StatusNotFound, text: "registration " + who.registration.Name + " has no address for it"})
+		s.fail(w, r, who, p.name, &refusal{status: http.StatusNotFound, text: "registration " + who.registration.Name + " has no address for it"})
 		return
 	}
 	whom := who.address.String()
 	if !s.streams.take(whom) {
-		s.fail(w, who, p.name, &refusal{status: http.StatusServiceUnavailable, retryAfter: strconv.Itoa(busyRetry), text: "too many machines at once; it is their turn first"})
+		s.fail(w, r, who, p.name, &refusal{status: http.StatusServiceUnavailable, retryAfter: strconv.Itoa(busyRetry), text: "too many machines at once; it is their turn first"})
 		return
 	}
 	defer s.streams.give(whom)
 	if r.Method == http.MethodHead {
 		response, err := s.upstream.get(r.Context(), http.MethodHead, p.address, r.Header)
 		if err != nil {
-			s.fail(w, who, p.name, err)
+			s.fail(w, r, who, p.name, err)
 			return
 		}
 		_ = response.Body.Close()
@@ -187,7 +190,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request, who visitor, p p
 	}
 	response, err := s.upstream.open(r.Context(), p.address, r.Header)
 	if err != nil {
-		s.fail(w, who, p.name, err)
+		s.fail(w, r, who, p.name, err)
 		return
 	}
 	defer response.Body.Close()

@@ -24,7 +24,7 @@ const (
 	// maxScript bounds a script, maxRefusal what is read of a refusal.
 	maxScript  = 64 << 10
 	maxRefusal = 4 << 10
-	// resumes is how often a transfer that broke goes on where it broke.
+	// resumes is how often a transfer goes on where it broke, before it has come a stride further.
 	resumes = 5
 )
 
@@ -147,7 +147,9 @@ type body struct {
 	// at is the next byte's place in the file, and end the place behind the last; resumable is false where they are not known.
 	at, end   int64
 	resumable bool
-	left      int
+	// left is how often it may still go on, and broke the place where it last did.
+	left  int
+	broke int64
 }
 
 // open asks for a file and returns the response, whose Body goes on where a connection breaks, and must be closed.
@@ -189,9 +191,14 @@ func (b *body) ask(header http.Header) error {
 
 func (b *body) Read(buffer []byte) (int, error) {
 	for {
+		// The watch is over the operator only: between two reads a machine may take its time.
 		b.watch.Reset(stall)
 		n, err := b.response.Body.Read(buffer)
+		b.watch.Stop()
 		b.at += int64(n)
+		if b.at-b.broke >= stride {
+			b.left = resumes // What goes on well may break again.
+		}
 		if n > 0 && err != nil && !errors.Is(err, io.EOF) {
 			err = nil // It is met again by the next call.
 		}
@@ -210,6 +217,7 @@ func (b *body) Read(buffer []byte) (int, error) {
 // resume asks for the rest.
 func (b *body) resume(broke error) error {
 	_ = b.Close()
+	b.broke = b.at
 	for b.resumable && b.left > 0 && b.ctx.Err() == nil {
 		b.left--
 		select {
