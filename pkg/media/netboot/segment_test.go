@@ -17,7 +17,6 @@ import (
 	"github.com/pin/tftp/v3"
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 )
 
 // inSegment is set in the process that has a network of its own.
@@ -139,9 +138,9 @@ func newRackMachine(t *testing.T, port int) rackMachine {
 	t.Helper()
 	listen := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (failed error) {
 		err := raw.Control(func(fd uintptr) {
-			failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+			failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
 			if failed == nil {
-				failed = unix.BindToDevice(int(fd), "rack0")
+				failed = syscall.BindToDevice(int(fd), "rack0")
 			}
 		})
 		if err != nil {
