@@ -179,7 +179,7 @@ func (u *upstream) open(ctx context.Context, address string, header http.Header)
 func (b *body) ask(header http.Header) error {
 	ctx, cancel := context.WithCancel(b.ctx)
 	watch := time.AfterFunc(stall+headerPatience, cancel)
-	response, err := b.upstream.get(ctx, http.MethodGet, b.address, header)
+	response, err := b.upstream.get(ctx, http.MethodGet, b.address, header) //nolint:bodyclose // Close closes it.
 	if err != nil {
 		watch.Stop()
 		cancel()
