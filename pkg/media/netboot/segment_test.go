@@ -3,6 +3,7 @@ package netboot
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -117,6 +118,11 @@ func onSegment(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond, written.String())
 	require.Equal(t, 1, strings.Count(written.String(), "another server"), "our own offers are none of another's")
 
+	// The host's own DHCP client is not disturbed: it has its address's port 68 for itself.
+	own, err := listenOn(t.Context(), "site0", "10.77.0.1:68", false)
+	require.NoError(t, err)
+	own.Close()
+
 	// A second one on this host cannot have the ports, and says so of all of them.
 	second := Run(t.Context(), config, log)
 	for _, port := range []string{":67", ":4011", ":69", ":8080", "127.0.0.1:8067"} {
@@ -136,22 +142,24 @@ type rackMachine struct{ net.PacketConn }
 
 func newRackMachine(t *testing.T, port int) rackMachine {
 	t.Helper()
-	listen := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (failed error) {
-		err := raw.Control(func(fd uintptr) {
-			failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
-			if failed == nil {
-				failed = syscall.BindToDevice(int(fd), "rack0")
-			}
-		})
-		if err != nil {
-			return err
-		}
-		return failed
-	}}
-	conn, err := listen.ListenPacket(t.Context(), "udp4", fmt.Sprintf("0.0.0.0:%d", port))
+	conn, err := listenOn(t.Context(), "rack0", fmt.Sprintf("0.0.0.0:%d", port), true)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	return rackMachine{conn}
+}
+
+// listenOn listens on one interface, as DHCP clients do.
+func listenOn(ctx context.Context, device, address string, reuse bool) (net.PacketConn, error) {
+	listen := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (failed error) {
+		err := raw.Control(func(fd uintptr) {
+			if reuse {
+				failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+			}
+			failed = errors.Join(failed, syscall.BindToDevice(int(fd), device))
+		})
+		return errors.Join(err, failed)
+	}}
+	return listen.ListenPacket(ctx, "udp4", address)
 }
 
 func (m rackMachine) send(t *testing.T, packet []byte, port int) {

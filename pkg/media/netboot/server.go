@@ -96,7 +96,7 @@ func (s *server) listen(ctx context.Context) (*sockets, error) {
 		return nil, err
 	}
 	if *s.config.NoticeOthers {
-		if open.others, err = listenOthers(ctx, anyAddress(s.ports.Client)); err != nil {
+		if open.others, err = listenOthers(ctx, netip.AddrPortFrom(broadcast, uint16(s.ports.Client)).String()); err != nil {
 			s.log.Infof("other netboot servers on the segment will not be noticed: %v", err)
 			open.others = nil
 		}

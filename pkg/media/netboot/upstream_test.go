@@ -62,7 +62,7 @@ func TestOwnScript(t *testing.T) {
 	const address = "https://rancher.example.com/v1-rancheros/seedimage/secret-token/boot.ipxe"
 	require.Equal(t, "https://rancher.example.com/v1-rancheros/seedimage/secret-token/kernel", beside(address, "kernel"))
 	require.Empty(t, beside("", "kernel"))
-	require.Equal(t, "kernel kernel", string(ownScript([]byte("kernel https://rancher.example.com/v1-rancheros/seedimage/secret-token/kernel"), folderOf(address))))
+	require.Equal(t, "initrd kernel", string(ownScript([]byte("initrd https://rancher.example.com/v1-rancheros/seedimage/secret-token/kernel"), folderOf(address))))
 }
 
 func TestUnbound(t *testing.T) {
