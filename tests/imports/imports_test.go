@@ -65,6 +65,7 @@ var table = []row{
 		kubernetes: []string{"k8s.io/apimachinery", "k8s.io/client-go/tools/cache", "k8s.io/client-go/util/workqueue"},
 		because:    "it hands out media from the caches, and reconciles nothing",
 	},
+	{of: []string{"pkg/media/netboot"}, ours: []string{"pkg/registration/protocol", "pkg/version"}, pure: true, because: "it runs where there is no cluster"},
 	{of: []string{"pkg/registration/protocol"}, ours: []string{"pkg/machine"}, pure: true, because: "both halves share it, and one of them is a small static binary"},
 	{of: []string{"pkg/registration/attestation"}, ours: []string{"pkg/registration/protocol"}, pure: true, because: "how a machine proves who it is has nothing to do with where the answer is kept"},
 	{of: []string{"pkg/registration/attestation/tpm"}, ours: []string{"pkg/registration/attestation", "pkg/registration/protocol"}, pure: true, because: "it runs on the machine"},
@@ -100,7 +101,7 @@ var table = []row{
 		kubernetes: []string{"k8s.io", "github.com/rancher"},
 		because:    "it puts the operator together, and the operator is no machine",
 	},
-	{of: []string{"cmd/rancheros-operator"}, ours: []string{"pkg/operator", "pkg/version"}, because: "there is nothing in it but flags"},
+	{of: []string{"cmd/rancheros-operator"}, ours: []string{"pkg/operator", "pkg/media/netboot", "pkg/version"}, because: "there is nothing in it but flags"},
 	{of: []string{"tests/..."}, ours: []string{"pkg/...", "tests/...", "cmd/..."}, kubernetes: []string{"k8s.io", "sigs.k8s.io", "github.com/rancher"}, because: "tests may import anything"},
 }
 

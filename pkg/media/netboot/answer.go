@@ -11,6 +11,7 @@ const (
 	portDHCPServer = 67
 	portDHCPClient = 68
 	portProxy      = 4011
+	portTFTP       = 69
 )
 
 // answer is the packet that tells the machine of the decision, and where it goes; nil for silence.

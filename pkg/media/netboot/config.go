@@ -34,10 +34,13 @@ type Config struct {
 	HTTPPort int `yaml:"httpPort"`
 	// StatusAddress is where `netboot status` asks, host:port; 127.0.0.1:8067 by default.
 	StatusAddress string `yaml:"statusAddress"`
-	// NoticeOthers listens for other netboot servers on the segment; true by default. It binds port 68, beside a DHCP client.
+	// NoticeOthers listens for other netboot servers on the segment; true by default. It binds port 68 of the
+	// broadcast address, beside a DHCP client.
 	NoticeOthers *bool `yaml:"noticeOthers"`
 	// IPXE says where iPXE's binaries are.
 	IPXE IPXE `yaml:"ipxe"`
+	// Ports are other ones than firmware knows: for tests, and where something in front moves packets.
+	Ports Ports `yaml:"ports"`
 
 	only, never machineSet
 	roots       *x509.CertPool
@@ -50,6 +53,17 @@ type IPXE struct {
 	// BIOS and UEFI are the names of files in it; undionly.kpxe and snponly.efi by default.
 	BIOS string `yaml:"bios"`
 	UEFI string `yaml:"uefi"`
+}
+
+// Ports are UDP ports; 0 for the usual one.
+type Ports struct {
+	// DHCP is where machines ask, 67, and Client where they are answered, 68.
+	DHCP   int `yaml:"dhcp"`
+	Client int `yaml:"client"`
+	// Proxy is where UEFI asks again, 4011.
+	Proxy int `yaml:"proxy"`
+	// TFTP is 69.
+	TFTP int `yaml:"tftp"`
 }
 
 // Registration is what some of the machines boot: the addresses of one SeedImage, and whom it is for.
@@ -137,8 +151,15 @@ func (c *Config) setDefaults() {
 			*field.value = field.usual
 		}
 	}
-	if c.HTTPPort == 0 {
-		c.HTTPPort = 8080
+	for _, port := range []struct {
+		value *int
+		usual int
+	}{
+		{&c.HTTPPort, 8080}, {&c.Ports.DHCP, portDHCPServer}, {&c.Ports.Client, portDHCPClient}, {&c.Ports.Proxy, portProxy}, {&c.Ports.TFTP, portTFTP},
+	} {
+		if *port.value == 0 {
+			*port.value = port.usual
+		}
 	}
 	if c.NoticeOthers == nil {
 		yes := true
@@ -154,8 +175,13 @@ func (c *Config) validate() error {
 			p.add(fmt.Sprintf("interfaces[%d]", i), "is empty; write a name as `ip link` shows it")
 		}
 	}
-	if c.HTTPPort < 1 || c.HTTPPort > 65535 {
-		p.add("httpPort", "must be 1 to 65535, not %d", c.HTTPPort)
+	for _, port := range []struct {
+		field string
+		value int
+	}{{"httpPort", c.HTTPPort}, {"ports.dhcp", c.Ports.DHCP}, {"ports.client", c.Ports.Client}, {"ports.proxy", c.Ports.Proxy}, {"ports.tftp", c.Ports.TFTP}} {
+		if port.value < 1 || port.value > 65535 {
+			p.add(port.field, "must be 1 to 65535, not %d", port.value)
+		}
 	}
 	if _, err := net.ResolveTCPAddr("tcp", c.StatusAddress); err != nil {
 		p.add("statusAddress", "must be host:port, not %q", c.StatusAddress)

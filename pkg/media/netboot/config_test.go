@@ -15,11 +15,14 @@ const (
 )
 
 // binaries is a folder with iPXE's binaries, as far as a server looks at them.
-func binaries(t *testing.T) string {
+func binaries(t testing.TB) string { return folderWith(t, "undionly.kpxe", "snponly.efi") }
+
+// folderWith holds files of odd sizes: the first has 70001 bytes, the second 170002.
+func folderWith(t testing.TB, names ...string) string {
 	t.Helper()
 	folder := t.TempDir()
-	for name, size := range map[string]int{"undionly.kpxe": 70_001, "snponly.efi": 170_002} {
-		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(strings.Repeat(name[:1], size)), 0o600))
+	for n, name := range names {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(strings.Repeat(name[:1], 70_001+n*100_001)), 0o600))
 	}
 	return folder
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 )
 
@@ -20,8 +21,8 @@ func TestDHCPSockets(t *testing.T) {
 	defer relay.Close()
 	var dhcp, proxy int
 	w := newWorld(t, "", func(w *world) {
-		dhcp, proxy = w.ports.dhcp, w.ports.proxy
-		w.ports.dhcp = portOf(relay.LocalAddr())
+		dhcp, proxy = w.ports.DHCP, w.ports.Proxy
+		w.ports.DHCP = portOf(relay.LocalAddr())
 	})
 	server, err := net.ResolveUDPAddr("udp4", fmt.Sprintf("127.0.0.1:%d", dhcp))
 	require.NoError(t, err)
@@ -62,6 +63,7 @@ func TestFlood(t *testing.T) {
 	}
 	all := w.machines.all()
 	require.Len(t, all, maxMachines)
+	require.LessOrEqual(t, strings.Count(w.log.String(), "stage=Offered"), 40*linesPerSecond, "of 5000")
 	allowed := 0
 	for range 10_000 {
 		if w.answers.Allow() {
@@ -138,7 +140,7 @@ func TestOffersOfOthers(t *testing.T) {
 func TestPortsAreTaken(t *testing.T) {
 	w := newWorld(t, "")
 	second := newServer(w.config, w.server.log)
-	second.ports = ports{dhcp: w.ports.dhcp, proxy: w.ports.proxy, tftp: portOf(mustResolve(t, w.tftpAddr))}
+	second.ports = Ports{DHCP: w.ports.DHCP, Proxy: w.ports.Proxy, TFTP: portOf(mustResolve(t, w.tftpAddr))}
 	err := second.run(t.Context())
 	require.Error(t, err)
 	for _, what := range []string{"DHCP: udp port", "PXE: udp port", "TFTP: udp port", "HTTP: tcp port", "status: tcp port", "stop it, or run netboot on another host"} {
@@ -174,13 +176,20 @@ func TestStatus(t *testing.T) {
 
 // The operator's refusal is known, and logged once, before a machine comes.
 func TestChecks(t *testing.T) {
-	w := newWorld(t, "")
-	registration := w.config.Registrations[0]
-	w.operator.Close()
-	w.checks.check(t.Context(), registration)
-	w.checks.check(t.Context(), registration)
-	require.Equal(t, 1, strings.Count(w.log.String(), "machines cannot boot into it now: ipxeURL: the operator cannot be reached"))
-	require.False(t, w.status().Registrations[0].Ready)
+	o, written := newOperator(t), &recorder{}
+	log := logrus.New()
+	log.SetOutput(written)
+	s := newServer(configFor(t, o, ""), log)
+	registration := s.config.Registrations[0]
+	s.checks.check(t.Context(), registration)
+	require.True(t, s.status().Registrations[0].Ready)
+	o.Close()
+	s.checks.check(t.Context(), registration)
+	s.checks.check(t.Context(), registration)
+	require.Equal(t, 1, strings.Count(written.String(), "machines can boot into it"))
+	require.Contains(t, written.String(), "machines cannot boot into it now: ipxeURL: the operator cannot be reached")
+	require.False(t, s.status().Registrations[0].Ready)
+	require.NotContains(t, written.String(), token)
 }
 
 func mustResolve(t *testing.T, address string) net.Addr {

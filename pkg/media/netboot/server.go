@@ -23,20 +23,13 @@ const stopPatience = 10 * time.Second
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
-// ports are those of DHCP, PXE and TFTP. Firmware knows no others; tests, which may not have these, do.
-type ports struct{ dhcp, client, proxy, tftp int }
-
-func usualPorts() ports {
-	return ports{dhcp: portDHCPServer, client: portDHCPClient, proxy: portProxy, tftp: 69}
-}
-
-// moved is the same destination on the ports of a test.
-func (p ports) moved(to netip.AddrPort) netip.AddrPort {
+// moved is the same destination, on other ports than the usual.
+func (p Ports) moved(to netip.AddrPort) netip.AddrPort {
 	switch to.Port() {
 	case portDHCPServer:
-		return netip.AddrPortFrom(to.Addr(), uint16(p.dhcp))
+		return netip.AddrPortFrom(to.Addr(), uint16(p.DHCP))
 	case portDHCPClient:
-		return netip.AddrPortFrom(to.Addr(), uint16(p.client))
+		return netip.AddrPortFrom(to.Addr(), uint16(p.Client))
 	}
 	return to
 }
@@ -45,7 +38,7 @@ func (p ports) moved(to netip.AddrPort) netip.AddrPort {
 type server struct {
 	config   *Config
 	links    links
-	ports    ports
+	ports    Ports
 	log      logrus.FieldLogger
 	started  time.Time
 	machines *machines
@@ -59,7 +52,7 @@ type server struct {
 func newServer(config *Config, log logrus.FieldLogger) *server {
 	up := newUpstream(config)
 	return &server{
-		config: config, links: links{names: config.Interfaces}, ports: usualPorts(), log: log, started: time.Now(),
+		config: config, links: links{names: config.Interfaces}, ports: config.Ports, log: log, started: time.Now(),
 		machines: newMachines(log, time.Now), others: newOthers(log, time.Now), upstream: up,
 		checks:  &checks{config: config, upstream: up, log: log, now: time.Now, found: map[string]RegistrationStatus{}},
 		answers: answerLimit(), streams: newPlaces(maxStreams, maxStreamsEach),
@@ -85,12 +78,12 @@ func (s *server) listen(ctx context.Context) (*sockets, error) {
 	keep := func(err error) { all = append(all, err) }
 	open := &sockets{}
 	var err error
-	open.dhcp, err = s.listenDHCP(anyAddress(s.ports.dhcp), false)
+	open.dhcp, err = s.listenDHCP(anyAddress(s.ports.DHCP), false)
 	keep(err)
-	open.proxy, err = s.listenDHCP(anyAddress(s.ports.proxy), true)
+	open.proxy, err = s.listenDHCP(anyAddress(s.ports.Proxy), true)
 	keep(err)
-	if open.tftp, err = net.ListenPacket("udp4", anyAddress(s.ports.tftp)); err != nil {
-		keep(unbound(err, "TFTP", "udp", anyAddress(s.ports.tftp)))
+	if open.tftp, err = net.ListenPacket("udp4", anyAddress(s.ports.TFTP)); err != nil {
+		keep(unbound(err, "TFTP", "udp", anyAddress(s.ports.TFTP)))
 	}
 	if open.http, err = net.Listen("tcp4", anyAddress(s.config.HTTPPort)); err != nil {
 		keep(fmt.Errorf("%w; or choose another httpPort", unbound(err, "HTTP", "tcp", anyAddress(s.config.HTTPPort))))
@@ -103,7 +96,7 @@ func (s *server) listen(ctx context.Context) (*sockets, error) {
 		return nil, err
 	}
 	if *s.config.NoticeOthers {
-		if open.others, err = listenOthers(ctx, anyAddress(s.ports.client)); err != nil {
+		if open.others, err = listenOthers(ctx, netip.AddrPortFrom(broadcast, uint16(s.ports.Client)).String()); err != nil {
 			s.log.Infof("other netboot servers on the segment will not be noticed: %v", err)
 			open.others = nil
 		}
@@ -148,6 +141,7 @@ func (s *server) serve(ctx context.Context, open *sockets) error {
 	// TFTP's reader sees the end of ctx itself.
 	transfers := s.newTFTP(ctx)
 	context.AfterFunc(ctx, func() {
+		s.log.Infof("stops; what is being sent has %s", stopPatience)
 		for _, socket := range []*dhcpSocket{open.dhcp, open.proxy} {
 			_ = socket.conn.Close()
 		}
@@ -166,7 +160,7 @@ func (s *server) serve(ctx context.Context, open *sockets) error {
 		group.Go(func() error { return s.others.follow(ctx, open.others, s.links.has) })
 	}
 	s.log.WithField("interfaces", s.links.usable()).Infof("boots machines from the network: DHCP %d and %d, TFTP %d, HTTP %d; status at %s",
-		s.ports.dhcp, s.ports.proxy, s.ports.tftp, s.config.HTTPPort, open.status.Addr())
+		s.ports.DHCP, s.ports.Proxy, s.ports.TFTP, s.config.HTTPPort, open.status.Addr())
 	return group.Wait()
 }
 

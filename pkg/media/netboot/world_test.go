@@ -39,7 +39,7 @@ type operator struct {
 
 func newOperator(t *testing.T) *operator {
 	o := &operator{etag: `"one"`, files: map[string][]byte{
-		"boot.ipxe": []byte("#!ipxe\nkernel kernel initrd=initrd quiet\ninitrd initrd\nboot\n"),
+		"boot.ipxe": []byte("#!ipxe\nkernel " + "kernel initrd=initrd quiet\ninitrd " + "initrd\nboot\n"),
 		"kernel":    bytes.Repeat([]byte("kernel "), 300_000), "initrd": bytes.Repeat([]byte("initrd "), 400_000), "usb.iso": bytes.Repeat([]byte("iso "), 900_000),
 	}}
 	o.Server = httptest.NewTLSServer(o)
@@ -148,13 +148,13 @@ func newWorld(t *testing.T, more string, changes ...func(w *world)) *world {
 	w.server = newServer(config, log)
 	w.upstream.pause = time.Millisecond
 	// Ports that nobody has, which then are the config's.
-	w.ports = ports{}
+	w.ports = Ports{}
 	config.HTTPPort = 0
 	open, err := w.listen(t.Context())
 	require.NoError(t, err)
 	config.HTTPPort = open.http.Addr().(*net.TCPAddr).Port
 	config.StatusAddress = open.status.Addr().String()
-	w.ports.dhcp, w.ports.proxy = portOf(open.dhcp.conn.LocalAddr()), portOf(open.proxy.conn.LocalAddr())
+	w.ports.DHCP, w.ports.Proxy = portOf(open.dhcp.conn.LocalAddr()), portOf(open.proxy.conn.LocalAddr())
 	w.tftpAddr = "127.0.0.1:" + strconv.Itoa(portOf(open.tftp.LocalAddr()))
 	w.http = "http://127.0.0.1:" + strconv.Itoa(config.HTTPPort)
 	for _, change := range changes {
