@@ -16,12 +16,17 @@ lab=tests/lab/live
 # The kernel for virtual machines: small, with the drivers of TPMs built in.
 kernel_package() {
     local name
-    name=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '$1 == "Depends:" { print $2; exit }')
+    name=$(kernel_dependency)
     if [ -z "$name" ]; then
         apt-get update -qq >&2
-        name=$(apt-cache depends linux-image-cloud-amd64 | awk '$1 == "Depends:" { print $2; exit }')
+        name=$(kernel_dependency)
     fi
     echo "${name:?this system offers no linux-image-cloud-amd64}"
+}
+
+# kernel_dependency is the package of the newest version; nothing where the index of packages is missing.
+kernel_dependency() {
+    apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '$1 == "Depends:" && !found++ { print $2 }' || true
 }
 
 fetch_kernel() {

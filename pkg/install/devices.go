@@ -44,8 +44,8 @@ type Device struct {
 	Virtual bool
 	// Holders are the names of the devices that are made of this one: encrypted, RAID, logical volumes.
 	Holders []string
-	// Label is that of the file system on it, and PartitionName what the partition table calls it; mostly empty.
-	Label, PartitionName string
+	// Label is that of the file system on a partition; mostly empty.
+	Label string
 }
 
 // Mount is a file system in use.
@@ -110,11 +110,6 @@ func readDevice(folder, name string) (Device, error) {
 	}
 	// 5 is a CD in the words of SCSI.
 	device.Optical = readLine(path, "device/type") == "5" || strings.HasPrefix(name, "sr")
-	for _, line := range strings.Split(readAll(path, "uevent"), "\n") {
-		if value, ok := strings.CutPrefix(line, "PARTNAME="); ok {
-			device.PartitionName = value
-		}
-	}
 	holders, _ := os.ReadDir(filepath.Join(path, "holders"))
 	for _, holder := range holders {
 		device.Holders = append(device.Holders, holder.Name())
@@ -122,15 +117,14 @@ func readDevice(folder, name string) (Device, error) {
 	return device, nil
 }
 
-func readAll(folder, file string) string {
+// readLine is a file of sysfs; empty when there is none.
+func readLine(folder, file string) string {
 	data, err := os.ReadFile(filepath.Join(folder, file))
 	if err != nil {
 		return ""
 	}
-	return string(data)
+	return strings.TrimSpace(string(data))
 }
-
-func readLine(folder, file string) string { return strings.TrimSpace(readAll(folder, file)) }
 
 // parseMounts reads /proc/self/mountinfo: "36 35 98:0 /root /mnt rw,noatime master:1 - ext4 /dev/sda1 rw". Between target and dash are as many
 // words as there are.

@@ -17,7 +17,6 @@ func TestScanMachine(t *testing.T) {
 	fake := newFakeMachine(t)
 	sda := fake.disk("sda", "8:0", make([]byte, 4<<20))
 	part := fake.device("sda1", "sda", "8:1", ext4("COS_OEM"))
-	fake.write(part+"/uevent", "DEVTYPE=partition\nPARTNAME=oem\n")
 	fake.write(part+"/holders/dm-0/x", "")
 	fake.write(sda+"/ro", "1\n")
 	cd := fake.disk("sr0", "11:0", make([]byte, 2048))
@@ -30,7 +29,7 @@ func TestScanMachine(t *testing.T) {
 	machine := fake.scan()
 	require.ElementsMatch(t, []Device{
 		{Name: "sda", Number: "8:0", Size: 4 << 20, Model: "Lab disk", ReadOnly: true},
-		{Name: "sda1", Number: "8:1", Disk: "sda", Size: 4096, Holders: []string{"dm-0"}, Label: "COS_OEM", PartitionName: "oem"},
+		{Name: "sda1", Number: "8:1", Disk: "sda", Size: 4096, Holders: []string{"dm-0"}, Label: "COS_OEM"},
 		{Name: "sr0", Number: "11:0", Size: 2048, Model: "Lab disk", Optical: true},
 		{Name: "loop0", Number: "7:0", Size: 512, Virtual: true},
 	}, machine.Devices)
