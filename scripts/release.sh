@@ -21,9 +21,9 @@ for program in "$dist"/*_linux_*; do
 done
 
 echo "=== charts"
-# A chart's version is a semantic version; a commit that has no tag is one before the first.
+# A chart's version is a semantic version; a commit that has no tag is one before the first (the g keeps digits alone from being a number).
 chart_version=${version#v}
-[[ $chart_version =~ ^[0-9]+\.[0-9]+\.[0-9]+ ]] || chart_version=0.0.0-$chart_version
+[[ $chart_version =~ ^[0-9]+\.[0-9]+\.[0-9]+ ]] || chart_version=0.0.0-g$chart_version
 for chart in chart/*/Chart.yaml; do
     [ -e "$chart" ] || continue
     if [ ! -x bin/helm ]; then
