@@ -30,7 +30,7 @@ for chart in chart/*/Chart.yaml; do
         echo "bin/helm is missing, which \`make build-test\` builds; without it there are no charts" >&2
         exit 1
     fi
-    bin/helm package "$(dirname "$chart")" --version "$chart_version" --app-version "$version" --destination "$dist" >/dev/null
+    scripts/package-chart.sh "$(dirname "$chart")" "$chart_version" "$version" "$dist"
 done
 
 echo "=== notes"
