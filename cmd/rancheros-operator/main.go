@@ -79,7 +79,7 @@ func flatten(err error) []error {
 }
 
 // Commands that check more than the command line itself report its problems together with theirs.
-var checksMore = map[string]bool{"run": true, "check": true, "support-bundle": true}
+var checksMore = map[string]bool{"run": true, "netboot": true, "check": true, "support-bundle": true}
 
 // examine reads the command line of whichever command is called, and leaves of it what the app can read.
 func examine(app *cli.App, args *[]string) error {
@@ -150,7 +150,7 @@ func newApp() *cli.App {
 		Description:     "Exit codes: 0 stopped as asked, 1 failed or found a problem, 2 called wrongly.",
 		Version:         version.Get().String(),
 		HideHelpCommand: true,
-		Commands:        []*cli.Command{runCommand(), checkCommand(), supportBundleCommand(), versionCommand()},
+		Commands:        []*cli.Command{runCommand(), netbootCommand(), checkCommand(), supportBundleCommand(), versionCommand()},
 		Metadata:        map[string]any{},
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {

@@ -3,7 +3,7 @@
 // Most kinds share one factory. Secrets do not: a Rancher cluster holds tens of thousands, and caching them all would
 // cost memory and ask for trust that we do not need. Each kind of Secret that we follow has its own factory, whose
 // list and watch are narrowed by the API server to the type, or to the one name, that it is about. Nor do the kinds of
-// Rancher and Fleet, which may not be there (foreign.go).
+// Rancher and Fleet, which may not be there (foreign.go). Inventories are decoded faster than the rest (decode.go).
 package clients
 
 import (
@@ -71,6 +71,9 @@ func New(ctx context.Context, options Options) (*Clients, error) {
 	shared, err := client.NewSharedClientFactory(options.Config, nil)
 	if err != nil {
 		return nil, fmt.Errorf("making clients: %w", err)
+	}
+	if err := decodeInventoriesFast(shared); err != nil {
+		return nil, err
 	}
 	clients := &Clients{clients: shared}
 	clients.RancherOS = rancherosv1.New(clients.addFactory(nil))

@@ -48,7 +48,7 @@ var table = []row{
 	{
 		of:         []string{"pkg/generated/...", "pkg/clients", "pkg/index", "pkg/settings"},
 		ours:       []string{"pkg/apis/...", "pkg/generated/...", "pkg/clients", "pkg/osversion"},
-		kubernetes: []string{"k8s.io", "github.com/rancher/wrangler", "github.com/rancher/lasso", "github.com/rancher/rancher/pkg/apis", "github.com/rancher/fleet/pkg/apis"},
+		kubernetes: []string{"k8s.io", "sigs.k8s.io/json", "github.com/rancher/wrangler", "github.com/rancher/lasso", "github.com/rancher/rancher/pkg/apis", "github.com/rancher/fleet/pkg/apis"},
 		because:    "what the stages share knows none of the stages",
 	},
 	{
@@ -65,6 +65,7 @@ var table = []row{
 		kubernetes: []string{"k8s.io/apimachinery", "k8s.io/client-go/tools/cache", "k8s.io/client-go/util/workqueue"},
 		because:    "it hands out media from the caches, and reconciles nothing",
 	},
+	{of: []string{"pkg/media/netboot"}, ours: []string{"pkg/registration/protocol", "pkg/version"}, pure: true, because: "it runs where there is no cluster"},
 	{of: []string{"pkg/registration/protocol"}, ours: []string{"pkg/machine"}, pure: true, because: "both halves share it, and one of them is a small static binary"},
 	{of: []string{"pkg/registration/attestation"}, ours: []string{"pkg/registration/protocol"}, pure: true, because: "how a machine proves who it is has nothing to do with where the answer is kept"},
 	{of: []string{"pkg/registration/attestation/tpm"}, ours: []string{"pkg/registration/attestation", "pkg/registration/protocol"}, pure: true, because: "it runs on the machine"},
@@ -107,7 +108,7 @@ var table = []row{
 		because:    "it puts the operator together, and the operator is no machine",
 	},
 	{of: []string{"pkg/commandline"}, pure: true, because: "both programs use it, and one of them is a small static binary"},
-	{of: []string{"cmd/rancheros-operator"}, ours: []string{"pkg/operator", "pkg/commandline", "pkg/diagnosis/...", "pkg/version"}, because: "there is nothing in it but flags"},
+	{of: []string{"cmd/rancheros-operator"}, ours: []string{"pkg/operator", "pkg/media/netboot", "pkg/commandline", "pkg/diagnosis/...", "pkg/version"}, because: "there is nothing in it but flags"},
 	{of: []string{"cmd/kubectl-rancheros"}, ours: []string{"pkg/commandline", "pkg/diagnosis/why", "pkg/version"}, kubernetes: []string{"k8s.io/client-go/tools/clientcmd"}, because: "there is nothing in it but flags"},
 	{of: []string{"scripts/sbom"}, because: "it runs while a release is made, and knows nothing of what is in it"},
 	{of: []string{"tests/..."}, ours: []string{"pkg/...", "tests/...", "cmd/..."}, kubernetes: []string{"k8s.io", "sigs.k8s.io", "github.com/rancher"}, because: "tests may import anything"},

@@ -47,14 +47,15 @@ type Server struct {
 	enrolling singleflight.Group
 	reserving sync.Mutex
 	bundles   *bundles
-	// refusalsTold bounds the events about refused machines.
-	refusalsTold *rates
+	// told and refusalsTold bound the events about machines that were let in, and refused.
+	told, refusalsTold *rates
 }
 
 // New makes a server; its caches must be filled before it serves.
 func New(options Options) *Server {
 	options.Limits.Requests = orInt(options.MaxInFlight, options.Limits.Requests)
-	s := &Server{Options: options, limits: newLimits(options.Limits.or(DefaultLimits)), refusals: newRefusals(), refusalsTold: newRates(refusalEvents)}
+	s := &Server{Options: options, limits: newLimits(options.Limits.or(DefaultLimits)), refusals: newRefusals(),
+		told: newRates(registrationEvents), refusalsTold: newRates(refusalEvents)}
 	s.bundles = newBundles(s)
 	return s
 }
