@@ -28,7 +28,7 @@ all)
     # Modules of their own: the control plane, the reference TPM, which is C, and Prometheus, which reads our alerts.
     ( cd tests/controlplane && CGO_ENABLED=0 go test -trimpath -count=1 ./... )
     ( cd tests/tpmsimulator && CGO_ENABLED=1 go test -count=1 ./... )
-    ( cd tests/prometheus && CGO_ENABLED=0 go test -count=1 ./... )
+    ( cd tests/prometheus && go test -count=1 ./... )
     unit
     gotestsum ./tests/e2e ./tests/exactlyonce ./tests/joins ./tests/withoutrancher ./tests/availability
     ;;
