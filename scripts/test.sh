@@ -37,9 +37,10 @@ lab)
     ;;
 all)
     scripts/build-test.sh
-    # Modules of their own: the control plane, and the reference TPM, which is C.
+    # Modules of their own: the control plane, the reference TPM, which is C, and Prometheus, which reads our alerts.
     ( cd tests/controlplane && CGO_ENABLED=0 go test -trimpath -count=1 ./... )
     ( cd tests/tpmsimulator && CGO_ENABLED=1 go test -count=1 ./... )
+    ( cd tests/prometheus && go test -count=1 ./... )
     unit
     gotestsum "${worlds[@]/#/./tests/}"
     lab

@@ -27,6 +27,7 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
+	joinLogs()
 	logrus.Infof("rancheros-operator %s", version.Get().String())
 	o := &operator{options: options, metrics: metrics.New()}
 	if err := o.listen(); err != nil {
