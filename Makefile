@@ -1,9 +1,9 @@
 # Every target calls one script; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test build build-test generate lint unit e2e fuzz bench ci
+.PHONY: help demo test build build-test generate lint unit e2e fuzz bench release release-dry-run ci
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## the whole product, on a control plane of its own; ONCE=1 ends after the last step
 	@scripts/demo.sh $(if $(ONCE),-once)
@@ -34,6 +34,12 @@ fuzz: ## every fuzz target; SECONDS_EACH=600 for longer than 5 s
 
 bench: ## what registration costs, beside its targets
 	@scripts/bench.sh
+
+release: ## programs, charts, bills of materials and checksums, in dist/; VERSION=v1.2.3
+	@scripts/release.sh
+
+release-dry-run: ## the same without a network, and once more elsewhere, to compare
+	@scripts/release-dry-run.sh
 
 ci: ## all that CI checks, in its order
 	@scripts/ci.sh

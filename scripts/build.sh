@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what ships, rancheros-operator and rancheros-register, static and stripped, into bin/.
+# Builds what ships, rancheros-operator, rancheros-register and the plugin of kubectl, static and stripped, into bin/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,4 +9,4 @@ commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 mkdir -p bin
 CGO_ENABLED=0 go build -trimpath -buildvcs=false \
     -ldflags "-s -w -X $package.Version=$version -X $package.Commit=$commit" \
-    -o bin/ ./cmd/rancheros-operator ./cmd/rancheros-register
+    -o bin/ ./cmd/rancheros-operator ./cmd/rancheros-register ./cmd/kubectl-rancheros

@@ -12,7 +12,7 @@ gotestsum() {
 }
 unit() {
     local packages
-    mapfile -t packages < <(go list ./... | grep -vE '/tests/(chart|e2e|exactlyonce|joins|withoutrancher)$')
+    mapfile -t packages < <(go list ./... | grep -vE '/tests/(availability|chart|e2e|exactlyonce|joins|withoutrancher)$')
     gotestsum -race "${packages[@]}"
 }
 
@@ -29,7 +29,7 @@ all)
     ( cd tests/controlplane && CGO_ENABLED=0 go test -trimpath -count=1 ./... )
     ( cd tests/tpmsimulator && CGO_ENABLED=1 go test -count=1 ./... )
     unit
-    gotestsum ./tests/chart ./tests/e2e ./tests/exactlyonce ./tests/joins ./tests/withoutrancher
+    gotestsum ./tests/chart ./tests/e2e ./tests/exactlyonce ./tests/joins ./tests/withoutrancher ./tests/availability
     ;;
 *)
     echo "usage: $0 all|unit|e2e [pattern]" >&2

@@ -38,24 +38,33 @@ func content(t *testing.T, file *os.File) string {
 	return string(body)
 }
 
-// Every flag says what it is for, and can be set where there are only environment variables: in a chart.
+// Every flag of every command says what it is for, and can be set where there are only environment variables: in a chart.
 func TestEveryFlag(t *testing.T) {
-	flags := runCommand().Flags
-	require.Greater(t, len(flags), 15)
-	variables := map[string]string{}
-	for _, flag := range flags {
-		name := flag.Names()[0]
-		documented, ok := flag.(cli.DocGenerationFlag)
-		require.True(t, ok, name)
-		require.Greater(t, len(documented.GetUsage()), 10, "--%s has no usage", name)
-		variable := strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-		require.Equal(t, []string{variable}, documented.GetEnvVars(), "--%s is set by its own name in capitals", name)
-		require.Empty(t, variables[variable])
-		variables[variable] = name
-		// F30: a password on a command line is in every process list.
-		for _, word := range []string{"password", "token"} {
-			require.NotContains(t, name, word)
+	require.Greater(t, len(runCommand().Flags), 20)
+	eachCommand(newApp().Commands, func(command *cli.Command) {
+		variables := map[string]string{}
+		for _, flag := range command.Flags {
+			name := flag.Names()[0]
+			documented, ok := flag.(cli.DocGenerationFlag)
+			require.True(t, ok, name)
+			require.Greater(t, len(documented.GetUsage()), 10, "--%s has no usage", name)
+			require.Len(t, documented.GetEnvVars(), 1, "--%s of %s has one variable", name, command.Name)
+			variable := documented.GetEnvVars()[0]
+			require.True(t, strings.HasSuffix(variable, strings.ToUpper(strings.ReplaceAll(name, "-", "_"))), "--%s is set by its own name in capitals, not by %s", name, variable)
+			require.Empty(t, variables[variable])
+			variables[variable] = name
+			// F30: a password on a command line is in every process list.
+			for _, word := range []string{"password", "token"} {
+				require.NotContains(t, name, word)
+			}
 		}
+	})
+}
+
+func eachCommand(commands []*cli.Command, do func(*cli.Command)) {
+	for _, command := range commands {
+		do(command)
+		eachCommand(command.Subcommands, do)
 	}
 }
 
@@ -76,6 +85,12 @@ func TestVersion(t *testing.T) {
 	code, stdout, _ := call(t, nil, "version")
 	require.Zero(t, code)
 	require.Regexp(t, `^\S+ \(\S+\)\n$`, stdout)
+	code, stdout, _ = call(t, nil, "version", "-o", "json")
+	require.Zero(t, code)
+	require.Regexp(t, `^\{"version":"[^"]+","commit":"[^"]+","go":"go1[^"]+"\}\n$`, stdout)
+	code, _, stderr := call(t, nil, "version", "-o", "xml")
+	require.Equal(t, 2, code)
+	require.Contains(t, stderr, `--output must be text or json, not "xml"`)
 }
 
 func TestWrongCalls(t *testing.T) {
@@ -131,7 +146,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 // The environment and the command line mean the same, and the command line wins.
 func TestEnvironment(t *testing.T) {
 	_, _, stderr := call(t, map[string]string{"LISTEN_ADDR": "from-environment"}, "run")
-	require.Contains(t, stderr, `--listen-addr must be host:port or :port, not "from-environment"`)
+	require.Contains(t, stderr, `--listen-addr, set by LISTEN_ADDR, must be host:port or :port, not "from-environment"`)
 	_, _, stderr = call(t, nil, "run", "--listen-addr", "from-flag")
 	require.Contains(t, stderr, `not "from-flag"`)
 	require.NotContains(t, stderr, "from-environment")

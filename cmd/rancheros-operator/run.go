@@ -3,6 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"strings"
 	"time"
 	_ "time/tzdata" // Windows name time zones, and the image has no zoneinfo of its own.
 
@@ -15,34 +18,69 @@ import (
 func runCommand() *cli.Command {
 	var options operator.Options
 	var logLevel, logFormat string
+	flags := slices.Concat(kubeFlags(&options), connectionFlags(&options), serverFlags(&options), mediaFlags(&options), logFlags(&logLevel, &logFormat), []cli.Flag{
+		&cli.BoolFlag{Name: "print-config", EnvVars: []string{"PRINT_CONFIG"},
+			Usage: "print every flag with the value that counts and where it comes from, and end"},
+	})
 	return &cli.Command{
-		Name:  "run",
-		Usage: "runs the operator until it is told to stop",
-		Flags: append(connectionFlags(&options), append(append(serverFlags(&options), mediaFlags(&options)...), logFlags(&logLevel, &logFormat)...)...),
-		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return usageError{err}
-		},
+		Name:         "run",
+		Usage:        "runs the operator until it is told to stop",
+		Flags:        flags,
+		OnUsageError: onUsageError,
 		Action: func(c *cli.Context) error {
-			var extra error
-			if c.Args().Present() {
-				extra = fmt.Errorf("there is nothing to do with %q", c.Args().First())
+			options.ChannelNetworks = listed(c.StringSlice("channel-networks"))
+			options.SecretNamespaces = listed(c.StringSlice("secret-namespaces"))
+			wrong := errors.Join(problems(c.App), noArguments(c), setLog(logLevel, logFormat), options.Validate())
+			if wrong != nil {
+				return usageError{wrong}
 			}
-			options.ChannelNetworks = c.StringSlice("channel-networks")
-			options.SecretNamespaces = c.StringSlice("secret-namespaces")
-			if err := errors.Join(extra, setLog(logLevel, logFormat), options.Validate()); err != nil {
-				return usageError{err}
+			if c.Bool("print-config") {
+				return callOf(c.App).Print(c, flags)
 			}
+			warnOfForeignVariables()
 			return operator.Run(c.Context, options)
 		},
 	}
 }
 
-func connectionFlags(o *operator.Options) []cli.Flag {
+// listed leaves out what is empty or there twice, as lists that are put together by templates are.
+func listed(given []string) []string {
+	var kept []string
+	for _, item := range given {
+		if item = strings.TrimSpace(item); item != "" && !slices.Contains(kept, item) {
+			kept = append(kept, item)
+		}
+	}
+	return kept
+}
+
+// warnOfForeignVariables names those by which other programs of Rancher's are told how to elect a leader: whoever sets one here
+// must not believe that it does something. CATTLE_DEV_MODE would make a lease last for 45 hours there.
+func warnOfForeignVariables() {
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		if name == "CATTLE_DEV_MODE" || strings.HasPrefix(name, "CATTLE_ELECTION_") {
+			logrus.Warnf("the variable %s has no effect here: leader election is set by --lease-duration, --renew-deadline and --retry-period", name)
+		}
+	}
+}
+
+// kubeFlags say which cluster, and as whom.
+func kubeFlags(o *operator.Options) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "kubeconfig", EnvVars: []string{"KUBECONFIG"}, Destination: &o.Kubeconfig,
 			Usage: "`FILE` to reach the API server with; without it, the pod's ServiceAccount"},
+		&cli.StringFlag{Name: "kube-context", EnvVars: []string{"KUBE_CONTEXT"}, Destination: &o.KubeContext,
+			Usage: "`NAME` of the context to use of that file; without it, its current one"},
+		&cli.BoolFlag{Name: "kubeconfig-exec", EnvVars: []string{"KUBECONFIG_EXEC"}, Destination: &o.KubeconfigExec,
+			Usage: "allow that file to run programs, which may give credentials"},
 		&cli.StringFlag{Name: "namespace", EnvVars: []string{"NAMESPACE"}, Destination: &o.Namespace,
 			Value: "cattle-rancheros-operator-system", Usage: "`NAMESPACE` of the operator's lease"},
+	}
+}
+
+func connectionFlags(o *operator.Options) []cli.Flag {
+	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "secret-namespaces", EnvVars: []string{"SECRET_NAMESPACES"}, Value: cli.NewStringSlice("*"),
 			Usage: "`NAMESPACES` in which the operator may list and write Secrets, so that registrations, boot media and images with a cloud-config may be made there; * for all"},
 		&cli.IntFlag{Name: "qps", EnvVars: []string{"QPS"}, Destination: &o.QPS, Value: 500,
@@ -53,6 +91,8 @@ func connectionFlags(o *operator.Options) []cli.Flag {
 			Usage: "how many objects of a kind are worked on at the same time"},
 		&cli.BoolFlag{Name: "leader-elect", EnvVars: []string{"LEADER_ELECT"}, Destination: &o.LeaderElect, Value: true,
 			Usage: "run controllers only while holding the lease; false for a single replica"},
+		&cli.BoolFlag{Name: "ignore-lease", EnvVars: []string{"IGNORE_LEASE"}, Destination: &o.IgnoreLease,
+			Usage: "with --leader-elect=false, start although another replica holds the lease: both then write"},
 		&cli.DurationFlag{Name: "lease-duration", EnvVars: []string{"LEASE_DURATION"}, Destination: &o.LeaseDuration, Value: 15 * time.Second,
 			Usage: "how long other replicas wait before they take over from a silent leader"},
 		&cli.DurationFlag{Name: "renew-deadline", EnvVars: []string{"RENEW_DEADLINE"}, Destination: &o.RenewDeadline, Value: 10 * time.Second,
@@ -76,6 +116,8 @@ func serverFlags(o *operator.Options) []cli.Flag {
 			Usage: "PEM `FILE` of the listener's key"},
 		&cli.StringFlag{Name: "health-addr", EnvVars: []string{"HEALTH_ADDR"}, Destination: &o.HealthAddr, Value: ":8081",
 			Usage: "`HOST:PORT` of /healthz and /readyz"},
+		&cli.StringFlag{Name: "metrics-addr", EnvVars: []string{"METRICS_ADDR"}, Destination: &o.MetricsAddr, Value: ":8080",
+			Usage: "`HOST:PORT` of /metrics, for Prometheus; empty for none"},
 		&cli.BoolFlag{Name: "profile", EnvVars: []string{"PROFILE"}, Destination: &o.Profile,
 			Usage: "serve Go's profiles on --health-addr, below /debug/pprof/"},
 		&cli.StringSliceFlag{Name: "channel-networks", EnvVars: []string{"CHANNEL_NETWORKS"},

@@ -45,7 +45,7 @@ func joinCommand(out *console) *cli.Command {
 				Usage: "the machine's `role`, in place of its inventory's: server, agent, or words of etcd, control-plane, worker"},
 			&cli.BoolFlag{Name: flagDryRun, EnvVars: []string{"RANCHEROS_DRY_RUN"},
 				Usage: "print the command, with its secrets, and run nothing"},
-			&cli.BoolFlag{Name: flagAgain, Usage: "join even if this machine has joined before"},
+			&cli.BoolFlag{Name: flagAgain, EnvVars: []string{"RANCHEROS_AGAIN"}, Usage: "join even if this machine has joined before"},
 		}, append(serverFlags(), tpmFlags()...)...),
 		Before:       noArguments,
 		OnUsageError: usageError,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/rancher/rancheros-operator/pkg/commandline"
 	"github.com/rancher/rancheros-operator/pkg/version"
 )
 
@@ -26,15 +27,31 @@ func main() {
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &console{out: stdout, err: stderr}
-	app := &cli.App{
+	app := newApp(out)
+	args, wrong := examine(app, args)
+	for _, err := range wrong {
+		out.failure(err)
+	}
+	if len(wrong) > 0 {
+		return exitCode(wrong[0])
+	}
+	err := app.RunContext(ctx, args)
+	if err != nil {
+		out.failure(err)
+	}
+	return exitCode(err)
+}
+
+func newApp(out *console) *cli.App {
+	return &cli.App{
 		Name:        "rancheros-register",
 		Usage:       "register this machine with Rancher, and join its cluster",
 		Version:     version.Get().String(),
 		HideVersion: true,
 		Suggest:     true,
 		Description: exitCodeHelp,
-		Writer:      stdout,
-		ErrWriter:   stderr,
+		Writer:      out.out,
+		ErrWriter:   out.err,
 		Commands:    []*cli.Command{registerCommand(out), joinCommand(out), callHomeCommand(out), tpmHashCommand(out), versionCommand(out)},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -46,11 +63,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		// The exit code is this function's to choose.
 		ExitErrHandler: func(*cli.Context, error) {},
 	}
-	err := app.RunContext(ctx, args)
-	if err != nil {
-		out.failure(err)
+}
+
+// examine finds all that is wrong with the command line before the first of it ends the program.
+func examine(app *cli.App, args []string) (readable []string, wrong []error) {
+	for _, command := range app.Commands {
+		if len(args) < 2 || !command.HasName(args[1]) {
+			continue
+		}
+		call := commandline.Examine(command.Flags, args[2:])
+		for _, problem := range call.Problems {
+			wrong = append(wrong, usage(problem))
+		}
+		return append([]string{args[0], args[1]}, call.Args...), wrong
 	}
-	return exitCode(err)
+	return args, nil
 }
 
 func usageError(_ *cli.Context, err error, _ bool) error {

@@ -3,7 +3,7 @@
 // Most kinds share one factory. Secrets do not: a Rancher cluster holds tens of thousands, and caching them all would
 // cost memory and ask for trust that we do not need. Each kind of Secret that we follow has its own factory, whose
 // list and watch are narrowed by the API server to the type, or to the one name, that it is about. Nor do the kinds of
-// Rancher and Fleet, which may not be there (foreign.go).
+// Rancher and Fleet, which may not be there (foreign.go). Inventories are decoded faster than the rest (decode.go).
 package clients
 
 import (
@@ -23,6 +23,7 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/transport"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 	fleetv1 "github.com/rancher/rancheros-operator/pkg/generated/controllers/fleet.cattle.io/v1alpha1"
@@ -39,6 +40,16 @@ type Options struct {
 	TunnelSecretNamespace, TunnelSecretName string
 	// SecretNamespaces are those in which we may list and write Secrets; nil means all.
 	SecretNamespaces []string
+	// Fence, unless nil, holds back what only the leader may write: all writes but those of Serving and Events. FenceEvents does
+	// so with Events.
+	Fence, FenceEvents transport.WrapperFunc
+}
+
+// Serving writes what every replica may write, whoever leads.
+type Serving struct {
+	RancherOS rancherosv1.Interface
+	// Secrets reads and writes any Secret that our rights allow, uncached.
+	Secrets corev1controllers.SecretClient
 }
 
 // Clients are the typed controllers, by the API group of their kind.
@@ -61,6 +72,8 @@ type Clients struct {
 	Pods typedcorev1.PodsGetter
 	// Events tells people what happened to an object.
 	Events record.EventRecorder
+	// Serving is for those who answer machines.
+	Serving Serving
 
 	clients   client.SharedClientFactory
 	factories []controller.SharedControllerFactory
@@ -70,11 +83,17 @@ type Clients struct {
 
 // New makes the clients. Nothing runs yet: add indexers (package index) and handlers, then Start.
 func New(ctx context.Context, options Options) (*Clients, error) {
-	shared, err := client.NewSharedClientFactory(options.Config, nil)
+	fenced, events := rest.CopyConfig(options.Config), rest.CopyConfig(options.Config)
+	fenced.Wrap(options.Fence)
+	events.Wrap(options.FenceEvents)
+	shared, err := newShared(fenced)
 	if err != nil {
-		return nil, fmt.Errorf("making clients: %w", err)
+		return nil, err
 	}
 	clients := &Clients{clients: shared}
+	if clients.Serving, err = newServing(options.Config); err != nil {
+		return nil, err
+	}
 	clients.RancherOS = rancherosv1.New(clients.addFactory(nil))
 	clients.addForeign()
 
@@ -87,7 +106,26 @@ func New(ctx context.Context, options Options) (*Clients, error) {
 		clients.Tunnel = corev1controllers.New(clients.tunnel).Secret()
 	}
 	clients.Secrets = clients.Registrations
-	return clients, clients.addTyped(ctx, options.Config)
+	return clients, clients.addTyped(ctx, fenced, events)
+}
+
+// newServing makes clients behind no fence, with connections of their own, so that no controller makes a machine wait.
+// Nobody starts their caches.
+func newServing(config *rest.Config) (Serving, error) {
+	shared, err := newShared(config)
+	if err != nil {
+		return Serving{}, err
+	}
+	factory := controller.NewSharedControllerFactory(cache.NewSharedCachedFactory(shared, nil), nil)
+	return Serving{RancherOS: rancherosv1.New(factory), Secrets: corev1controllers.New(factory).Secret()}, nil
+}
+
+func newShared(config *rest.Config) (client.SharedClientFactory, error) {
+	shared, err := client.NewSharedClientFactory(config, nil)
+	if err != nil {
+		return nil, fmt.Errorf("making clients: %w", err)
+	}
+	return shared, decodeInventoriesFast(shared)
 }
 
 // secretsOfType are the Secrets of one type, in all namespaces or in those that are served.
@@ -126,12 +164,12 @@ func (c *Clients) newFactory(options *cache.SharedCacheFactoryOptions) controlle
 	return controller.NewSharedControllerFactory(cache.NewSharedCachedFactory(c.clients, options), nil)
 }
 
-func (c *Clients) addTyped(ctx context.Context, config *rest.Config) error {
-	jobs, err := typedbatchv1.NewForConfig(config)
+func (c *Clients) addTyped(ctx context.Context, fenced, events *rest.Config) error {
+	jobs, err := typedbatchv1.NewForConfig(fenced)
 	if err != nil {
 		return fmt.Errorf("making client of Jobs: %w", err)
 	}
-	client, err := typedcorev1.NewForConfig(config)
+	client, err := typedcorev1.NewForConfig(events)
 	if err != nil {
 		return fmt.Errorf("making client of Pods and Events: %w", err)
 	}

@@ -71,17 +71,52 @@ func Machine(config []byte, serverURL string) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := put(merged, serverURL, "rancherd", "server"); err != nil {
-		return nil, err
-	}
-	// The machine's TPM stands for a token: rancherd proves itself again instead of holding a secret.
-	if err := put(merged, "tpm://", "rancherd", "token"); err != nil {
-		return nil, err
-	}
-	if err := put(merged, true, "rancheros", "install", "automatic"); err != nil {
-		return nil, err
+	for _, own := range machineValues(serverURL) {
+		if err := put(merged, own.value, own.path...); err != nil {
+			return nil, err
+		}
 	}
 	return &Template{merged}, nil
+}
+
+// ownValue is what a user's config cannot change.
+type ownValue struct {
+	path  []string
+	value any
+}
+
+func machineValues(serverURL string) []ownValue {
+	return []ownValue{
+		{[]string{"rancherd", "server"}, serverURL},
+		// The machine's TPM stands for a token: rancherd proves itself again instead of holding a secret.
+		{[]string{"rancherd", "token"}, "tpm://"},
+		{[]string{"rancheros", "install", "automatic"}, true},
+	}
+}
+
+// Overridden names what of the user's config [Machine] sets to something else, such as rancherd.server.
+func Overridden(config []byte, serverURL string) []string {
+	decoded, err := decode(config)
+	if err != nil {
+		return nil
+	}
+	var paths []string
+	for _, own := range machineValues(serverURL) {
+		if theirs := lookUp(decoded, own.path); theirs != nil && theirs != own.value {
+			paths = append(paths, strings.Join(own.path, "."))
+		}
+	}
+	return paths
+}
+
+// lookUp is nil where there is nothing.
+func lookUp(config map[string]any, path []string) any {
+	var value any = config
+	for _, key := range path {
+		inner, _ := value.(map[string]any)
+		value = inner[key]
+	}
+	return value
 }
 
 // For is the cloud-config of one machine, as JSON. Its name is used where the user's config holds none.

@@ -57,6 +57,16 @@ func TestMachine(t *testing.T) {
 	}
 }
 
+func TestOverridden(t *testing.T) {
+	for config, want := range map[string][]string{
+		"": nil, "[1]": nil, `{"rancherd":"x"}`: nil, `{"rancherd":{"server":null,"role":"server"}}`: nil,
+		`{"rancherd":{"server":"` + serverURL + `","token":"tpm://"},"rancheros":{"install":{"automatic":true}}}`:     nil,
+		`{"rancherd":{"server":"https://evil","token":["t"]},"rancheros":{"install":{"automatic":"true","other":1}}}`: {"rancherd.server", "rancherd.token", "rancheros.install.automatic"},
+	} {
+		require.Equal(t, want, Overridden([]byte(config), serverURL), config)
+	}
+}
+
 func TestMachineIsOneLineOfSortedJSON(t *testing.T) {
 	got, err := machineFor([]byte(`{"users":[],"a":1}`), serverURL, "")
 	require.NoError(t, err)

@@ -24,6 +24,8 @@ import (
 type Options struct {
 	// ChannelNetworks may be reached by channels although they are forbidden otherwise; see package channel.
 	ChannelNetworks []netip.Prefix
+	// ChannelAsked, unless nil, is told the result of every try to read a channel: Synced, or why not.
+	ChannelAsked func(result string)
 }
 
 // Register adds every controller's handlers to the clients. They run once the clients' handlers are started.
@@ -33,7 +35,7 @@ func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, s
 	identity.Register(ctx, c, indexes)
 	machineclaim.Register(ctx, c, indexes)
 	inventory.Register(ctx, c, indexes)
-	oschannel.Register(ctx, c, indexes, options.ChannelNetworks)
+	oschannel.Register(ctx, c, indexes, oschannel.Options{Networks: options.ChannelNetworks, Asked: options.ChannelAsked})
 	osimage.Register(ctx, c, indexes, settings)
 	seedimage.Register(ctx, c, indexes, settings)
 }

@@ -15,7 +15,7 @@ const gib = 1 << 30
 
 // newLibrary opens the cache of base media, where there is a place for one.
 func newLibrary(options Options, c *clients.Clients, indexes *index.Indexes, rancher *settings.Settings) (*library.Library, error) {
-	with := library.Options{Indexes: indexes, Settings: rancher, Seeds: c.RancherOS.SeedImage()}
+	with := library.Options{Indexes: indexes, Settings: rancher, Seeds: c.Serving.RancherOS.SeedImage(), Reports: c.RancherOS.SeedImage()}
 	if options.MediaDir == "" {
 		return library.New(with), nil
 	}

@@ -5,14 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 // allNamespaces stands for all of them in SecretNamespaces.
@@ -22,20 +19,26 @@ const allNamespaces = "*"
 type Options struct {
 	// Kubeconfig is a file; empty means the pod's own ServiceAccount.
 	Kubeconfig string
+	// KubeContext is one of that file's contexts; empty means its current one.
+	KubeContext string
+	// KubeconfigExec lets that file run programs for credentials.
+	KubeconfigExec bool
 	// Namespace holds the lease.
 	Namespace string
 	// TunnelSecretNamespace and TunnelSecretName name the Secret that Rancher fills; an empty name means no tunnel.
 	TunnelSecretNamespace, TunnelSecretName string
 	// SecretNamespaces are those in which we may list and write Secrets; "*" alone means all.
 	SecretNamespaces []string
-	// ListenAddr and HealthAddr are host:port; empty means not to listen.
-	ListenAddr, HealthAddr string
+	// ListenAddr, HealthAddr and MetricsAddr are host:port; empty means not to listen.
+	ListenAddr, HealthAddr, MetricsAddr string
 	// Profile serves Go's profiles on HealthAddr, below /debug/pprof/.
 	Profile bool
 	// TLSCertFile and TLSKeyFile make the listener speak TLS; both or neither.
 	TLSCertFile, TLSKeyFile string
 	// LeaderElect is false for a replica that knows that it is alone.
 	LeaderElect bool
+	// IgnoreLease starts such a replica although another one holds the lease.
+	IgnoreLease bool
 	// LeaseDuration > RenewDeadline > RetryPeriod, as in Kubernetes' own components.
 	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
 	// QPS and Burst bound our requests to the API server, per second.
@@ -141,37 +144,34 @@ func (o *Options) validateNames() error {
 	if o.TunnelSecretName != "" && o.TunnelSecretNamespace == "" {
 		errs = append(errs, errors.New("--tunnel-secret-namespace must be given with --tunnel-secret-name"))
 	}
-	for _, name := range []struct {
-		flag, value string
-		check       func(string) []string
-	}{
-		{"namespace", o.Namespace, validation.IsDNS1123Label},
-		{"tunnel-secret-namespace", o.TunnelSecretNamespace, validation.IsDNS1123Label},
-		{"tunnel-secret-name", o.TunnelSecretName, validation.IsDNS1123Subdomain},
-	} {
-		if name.value != "" && len(name.check(name.value)) > 0 {
-			errs = append(errs, fmt.Errorf("--%s must be a name in Kubernetes: lower-case letters, digits and '-', not %q", name.flag, name.value))
-		}
-	}
-	return errors.Join(append(errs, o.validateKubeconfig())...)
+	return errors.Join(append(errs, isName("tunnel-secret-namespace", o.TunnelSecretNamespace, validation.IsDNS1123Label),
+		isName("tunnel-secret-name", o.TunnelSecretName, validation.IsDNS1123Subdomain), o.ValidateConnection())...)
 }
 
-func (o *Options) validateKubeconfig() error {
-	if o.Kubeconfig == "" {
-		return nil
-	}
-	if info, err := os.Stat(o.Kubeconfig); err != nil || info.IsDir() {
-		return fmt.Errorf("--kubeconfig must be a file that can be read, and %q is not", o.Kubeconfig)
-	}
-	if _, err := o.restConfig(); err != nil {
-		return fmt.Errorf("--kubeconfig %q: %w", o.Kubeconfig, err)
+func isName(flag, value string, check func(string) []string) error {
+	if value != "" && len(check(value)) > 0 {
+		return fmt.Errorf("--%s must be a name in Kubernetes: lower-case letters, digits and '-', not %q", flag, value)
 	}
 	return nil
 }
 
+// ValidateConnection is the part of Validate that is about the cluster, for commands that only look at it.
+func (o *Options) ValidateConnection() error {
+	return errors.Join(isName("namespace", o.Namespace, validation.IsDNS1123Label), o.validateKubeconfig())
+}
+
+// address is one that the operator listens on.
+type address struct{ flag, value string }
+
+// addresses are all of them.
+func (o *Options) addresses() []address {
+	return []address{{"listen-addr", o.ListenAddr}, {"health-addr", o.HealthAddr}, {"metrics-addr", o.MetricsAddr}}
+}
+
 func (o *Options) validateAddresses() error {
 	var errs []error
-	for _, address := range []struct{ flag, value string }{{"listen-addr", o.ListenAddr}, {"health-addr", o.HealthAddr}} {
+	addresses := o.addresses()
+	for i, address := range addresses {
 		if address.value == "" {
 			continue
 		}
@@ -179,22 +179,34 @@ func (o *Options) validateAddresses() error {
 		number, portErr := strconv.Atoi(port)
 		if err != nil || portErr != nil || number < 0 || number > 65535 {
 			errs = append(errs, fmt.Errorf("--%s must be host:port or :port, not %q", address.flag, address.value))
+			continue
+		}
+		for _, other := range addresses[:i] {
+			if overlap(address.value, other.value) {
+				errs = append(errs, fmt.Errorf("--%s must differ from --%s, which is %q", address.flag, other.flag, other.value))
+			}
 		}
 	}
 	if o.ListenAddr == "" && o.TunnelSecretName == "" {
 		errs = append(errs, errors.New("--listen-addr or --tunnel-secret-name must be given: without both no machine can reach the operator"))
 	}
-	if o.ListenAddr != "" && o.ListenAddr == o.HealthAddr {
-		errs = append(errs, errors.New("--health-addr must differ from --listen-addr"))
-	}
 	return errors.Join(errs...)
+}
+
+// overlap is so for addresses of one port, unless they name two hosts; port 0 is any that is free.
+func overlap(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	everywhere := func(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
+	return errA == nil && errB == nil && portA == portB && portA != "0" && (hostA == hostB || everywhere(hostA) || everywhere(hostB))
 }
 
 func (o *Options) validateTLS() error {
 	if (o.TLSCertFile == "") != (o.TLSKeyFile == "") {
 		return errors.New("--tls-cert-file and --tls-key-file must be given together")
 	}
-	return nil
+	_, err := certificates(*o)
+	return err
 }
 
 func (o *Options) validateLease() error {
@@ -206,15 +218,4 @@ func (o *Options) validateLease() error {
 			o.LeaseDuration, o.RenewDeadline, o.RetryPeriod)
 	}
 	return nil
-}
-
-// restConfig reaches the API server.
-func (o *Options) restConfig() (*rest.Config, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
-	if err != nil {
-		return nil, fmt.Errorf("reading kubeconfig: %w", err)
-	}
-	config.QPS, config.Burst = float32(o.QPS), o.Burst
-	config.UserAgent = "rancheros-operator"
-	return config, nil
 }

@@ -1,8 +1,15 @@
 package operator
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,20 +21,55 @@ func good() Options {
 	return Options{
 		Namespace:             "cattle-rancheros-operator-system",
 		TunnelSecretNamespace: "cattle-rancheros-operator-system", TunnelSecretName: "rancheros-operator-tunnel",
-		HealthAddr: ":8081", LeaderElect: true,
+		HealthAddr: ":8081", MetricsAddr: ":8080", LeaderElect: true,
 		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
 		QPS: 500, Burst: 1000, Workers: 5, MaxInFlight: 1024,
 	}
 }
 
+// pair writes a certificate and its key.
+func pair(t *testing.T) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	require.NoError(t, err)
+	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(t, err)
+	certificate, key = filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key")
+	require.NoError(t, os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}), 0o600))
+	return certificate, key
+}
+
+// F25, which is about a file of CAs that is a Secret here, on the files that there are.
+func TestValidateReadsTheCertificate(t *testing.T) {
+	certificate, key := pair(t)
+	_, another := pair(t)
+	empty, garbage := filepath.Join(t.TempDir(), "empty"), filepath.Join(t.TempDir(), "garbage")
+	require.NoError(t, os.WriteFile(empty, nil, 0o600))
+	require.NoError(t, os.WriteFile(garbage, []byte("not PEM"), 0o600))
+	for why, files := range map[string][2]string{
+		"missing": {"/no/such", key}, "a folder": {t.TempDir(), key}, "empty": {empty, key}, "no PEM": {garbage, key}, "a key in its place": {key, key},
+		"a certificate in the key's place": {certificate, certificate}, "another's key": {certificate, another},
+	} {
+		options := good()
+		options.ListenAddr, options.TLSCertFile, options.TLSKeyFile = ":8443", files[0], files[1]
+		require.ErrorContains(t, options.Validate(), "reading --tls-cert-file and --tls-key-file", why)
+	}
+}
+
 func TestValidateAccepts(t *testing.T) {
+	certificate, key := pair(t)
 	for why, change := range map[string]func(*Options){
 		"as it ships":                      func(*Options) {},
 		"a listener beside the tunnel":     func(o *Options) { o.ListenAddr = ":8443" },
 		"a listener alone":                 func(o *Options) { o.ListenAddr, o.TunnelSecretName, o.TunnelSecretNamespace = "127.0.0.1:0", "", "" },
 		"IPv6":                             func(o *Options) { o.ListenAddr = "[::1]:8443" },
 		"no probes":                        func(o *Options) { o.HealthAddr = "" },
-		"TLS":                              func(o *Options) { o.ListenAddr, o.TLSCertFile, o.TLSKeyFile = ":8443", "tls.crt", "tls.key" },
+		"TLS":                              func(o *Options) { o.ListenAddr, o.TLSCertFile, o.TLSKeyFile = ":8443", certificate, key },
+		"no metrics":                       func(o *Options) { o.MetricsAddr = "" },
 		"alone, and then no lease matters": func(o *Options) { o.LeaderElect, o.Namespace, o.LeaseDuration = false, "", 0 },
 		"boot media": func(o *Options) {
 			o.MediaDir, o.MediaFolder, o.MediaCacheGiB, o.MediaMaxBaseGiB = "/var/media", "/mnt", 20, 8
@@ -68,6 +110,11 @@ func TestValidateRefuses(t *testing.T) {
 		{"F18 no number", func(o *Options) { o.ListenAddr = ":https" }, "--listen-addr must be"},
 		{"F18 a negative port", func(o *Options) { o.ListenAddr = ":-1" }, "--listen-addr must be"},
 		{"F19 one address for both", func(o *Options) { o.ListenAddr = o.HealthAddr }, "--health-addr must differ from --listen-addr"},
+		{"F19 in other words", func(o *Options) { o.ListenAddr = "127.0.0.1:8081" }, `--health-addr must differ from --listen-addr, which is "127.0.0.1:8081"`},
+		{"F10 a context of nothing", func(o *Options) { o.KubeContext = "c" }, "--kube-context must be given with --kubeconfig"},
+		{"F19 metrics where the probes are", func(o *Options) { o.MetricsAddr = o.HealthAddr }, "--metrics-addr must differ from --health-addr"},
+		{"F19 metrics where machines are", func(o *Options) { o.ListenAddr, o.MetricsAddr = ":8443", ":8443" }, "--metrics-addr must differ"},
+		{"F18 metrics beyond the last port", func(o *Options) { o.MetricsAddr = ":99999" }, `--metrics-addr must be host:port or :port, not ":99999"`},
 		{"nobody could reach us", func(o *Options) { o.TunnelSecretName = "" }, "--listen-addr or --tunnel-secret-name must be given"},
 		{"F20 none at once", func(o *Options) { o.MaxInFlight = 0 }, "--max-in-flight must be from 1 to 65536, not 0"},
 		{"F20 negative", func(o *Options) { o.MaxInFlight = -1 }, "--max-in-flight"},
@@ -95,7 +142,7 @@ func TestValidateRefuses(t *testing.T) {
 
 // F8: a kubeconfig that says nothing is found before anything runs.
 func TestValidateReadsTheKubeconfig(t *testing.T) {
-	for name, content := range map[string]string{"empty": "", "garbage": "\x00\x01", "another": "kind: Pod\napiVersion: v1\n", "no-context": "apiVersion: v1\nkind: Config\n"} {
+	for name, content := range map[string]string{"too large": strings.Repeat("#", maxKubeconfig+1), "empty": "", "garbage": "\x00\x01", "another": "kind: Pod\napiVersion: v1\n", "no-context": "apiVersion: v1\nkind: Config\n"} {
 		file := filepath.Join(t.TempDir(), name)
 		require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
 		options := good()
@@ -108,9 +155,24 @@ func TestValidateReadsTheKubeconfig(t *testing.T) {
 	options := good()
 	options.Kubeconfig = file
 	require.NoError(t, options.Validate())
-	config, err := options.restConfig()
+	config, err := options.RESTConfig()
 	require.NoError(t, err)
+	options.KubeContext = "d"
+	require.ErrorContains(t, options.Validate(), `--kube-context must be a context of `+file+`, and "d" is none`, "F10")
 	require.Equal(t, []any{float32(500), 1000, "rancheros-operator"}, []any{config.QPS, config.Burst, config.UserAgent})
+}
+
+// F9: a kubeconfig may name a program to run, which is nothing that a file should decide.
+func TestValidateAsksBeforeAProgramIsRun(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "exec")
+	require.NoError(t, os.WriteFile(file, []byte(`{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}],
+		clusters: [{name: k, cluster: {server: "https://127.0.0.1:6443"}}],
+		users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: cloud-login, interactiveMode: Never}}}]}`), 0o600))
+	options := good()
+	options.Kubeconfig = file
+	require.ErrorContains(t, options.Validate(), `runs the program "cloud-login" for its credentials: give --kubeconfig-exec if it may`)
+	options.KubeconfigExec = true
+	require.NoError(t, options.Validate())
 }
 
 // All problems at once, always in the same order.

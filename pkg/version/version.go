@@ -18,10 +18,10 @@ const shortCommit = 12
 
 // Info is one build.
 type Info struct {
-	Version string
-	Commit  string
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
 	// Go is the toolchain's version.
-	Go string
+	Go string `json:"go"`
 }
 
 // Get returns this build's. Unknown values are "dev" and "unknown", never empty.

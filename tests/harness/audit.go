@@ -16,7 +16,8 @@ const OperatorUser = "system:serviceaccount:" + Namespace + ":rancheros-operator
 type Request struct {
 	Verb string `json:"verb"`
 	User struct {
-		Username string `json:"username"`
+		Username string              `json:"username"`
+		Extra    map[string][]string `json:"extra"`
 	} `json:"user"`
 	ObjectRef struct {
 		Resource, Subresource, Namespace, Name, APIGroup string

@@ -56,6 +56,8 @@ type poller struct {
 	// tell brings a channel back to its handler.
 	tell func(namespace, name string)
 	now  func() time.Time
+	// asked, unless nil, is told the result of every try.
+	asked func(result string)
 
 	mutex   sync.Mutex
 	workers map[string]*worker

@@ -37,9 +37,17 @@ type handler struct {
 	jobInterval time.Duration
 }
 
-// Register adds the controller's handlers to the clients. Networks may be reached by channels although they are the
-// operator's own host, or of another kind that is forbidden otherwise.
-func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, networks []netip.Prefix) {
+// Options are what a deployment decides about channels.
+type Options struct {
+	// Networks may be reached by channels although they are the operator's own host, or of another kind that is forbidden
+	// otherwise.
+	Networks []netip.Prefix
+	// Asked, unless nil, is told the result of every try: Synced, or the reason of the failure.
+	Asked func(result string)
+}
+
+// Register adds the controller's handlers to the clients.
+func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, options Options) {
 	h := &handler{
 		channels:    c.RancherOS.ManagedOSVersionChannel(),
 		versions:    c.RancherOS.ManagedOSVersion(),
@@ -48,10 +56,11 @@ func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, n
 		pods:        c.Pods,
 		indexes:     indexes,
 		events:      c.Events,
-		networks:    networks,
+		networks:    options.Networks,
 		jobInterval: 3 * time.Second,
 	}
 	h.poller = newPoller(ctx, func(namespace, name string) { clients.Enqueue(h.channels, namespace, name) })
+	h.poller.asked = options.Asked
 	h.channels.OnChange(ctx, handlerName, h.onChange)
 	h.versions.OnChange(ctx, handlerName, h.onVersion)
 }

@@ -154,7 +154,14 @@ func (w *worker) try() {
 		// Somebody has asked for it while we were busy.
 		w.due = now
 	}
+	result := v1.ReasonSynced
+	if w.state.failure != nil {
+		result = string(w.state.failure.Reason)
+	}
 	w.mutex.Unlock()
+	if w.poller.asked != nil {
+		w.poller.asked(result)
+	}
 	w.poller.tell(t.namespace, t.name)
 }
 

@@ -26,6 +26,7 @@ func (h *handler) onChange(_ string, registration *v1.MachineRegistration) (*v1.
 	written, writeErr := status.Write(h.registrations, registration, desired)
 	if writeErr == nil {
 		h.emit(registration, turned)
+		h.emitOverridden(registration, observed.serverURL)
 	}
 	h.wakeAtExpiry(registration, observed.now)
 	return written, errors.Join(err, writeErr)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/record"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
@@ -69,6 +70,22 @@ func TestReconcile(t *testing.T) {
 	_, err = w.reconcile(t)
 	require.NoError(t, err)
 	require.Empty(t, w.Requests(), "an unchanged world costs nothing")
+	require.Empty(t, w.emitted())
+}
+
+// C14.
+func TestOverriddenIsToldOnce(t *testing.T) {
+	w := newWorld(t)
+	registration := edge()
+	registration.Generation = 1
+	registration.Spec.CloudConfig = &runtime.RawExtension{Raw: []byte(`{"rancherd":{"token":"mine"}}`)}
+	w.Put(registration)
+	_, err := w.reconcile(t)
+	require.NoError(t, err)
+	const told = "Warning CloudConfigOverridden rancherd.token of spec.cloudConfig is not used: machines get the operator's own value"
+	require.Contains(t, w.emitted(), told)
+	_, err = w.reconcile(t)
+	require.NoError(t, err)
 	require.Empty(t, w.emitted())
 }
 

@@ -3,6 +3,7 @@ package library
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -82,7 +83,9 @@ func (l *Library) run(ctx context.Context, from media.Source, f *fetch) {
 	defer l.mutex.Unlock()
 	f.running, f.err = false, err
 	if err != nil {
-		logrus.WithField("base", from.Image).Infof("fetching base medium: %v", err)
+		// What follows the path of an address may be a key to it.
+		base, _, _ := strings.Cut(from.Image, "?")
+		logrus.WithField("base", base).Infof("fetching base medium: %v", err)
 		f.retry = l.now().Add(f.delay)
 		f.delay = min(2*f.delay, l.pace.last)
 	}

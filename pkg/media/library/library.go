@@ -33,7 +33,8 @@ type Options struct {
 	Cache    *media.Cache
 	Indexes  *index.Indexes
 	Settings *settings.Settings
-	Seeds    rancheroscontrollers.SeedImageClient
+	// Seeds counts hand-outs, which every replica does; Reports writes what only the leader does, and is Seeds unless it is given.
+	Seeds, Reports rancheroscontrollers.SeedImageClient
 }
 
 // Library hands out boot media.
@@ -61,6 +62,9 @@ type pace struct{ first, last time.Duration }
 
 // New makes a library. Nothing runs yet.
 func New(options Options) *Library {
+	if options.Reports == nil {
+		options.Reports = options.Seeds
+	}
 	limiter := func() workqueue.TypedRateLimiter[string] {
 		return workqueue.NewTypedItemExponentialFailureRateLimiter[string](100*time.Millisecond, time.Minute)
 	}

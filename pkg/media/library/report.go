@@ -140,7 +140,7 @@ func (l *Library) report(seed *v1.SeedImage, found facts) error {
 		// What it was it shall be again.
 		into.Base.Checksum = known.Checksum
 	}
-	if _, err := status.Write(l.Seeds, seed, desired); err != nil && !apierrors.IsNotFound(err) {
+	if _, err := status.Write(l.Reports, seed, desired); err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
 	if found.checksum != "" {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"syscall"
@@ -210,6 +211,10 @@ func explainNetwork(err error, server string) *Failure {
 	case errors.As(err, &operation):
 		f.Message = fmt.Sprintf("the connection to %s broke: %v", server, operation.Err)
 		f.Hint = "check firewalls and proxies between this machine and the server"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		// As of a server, or a proxy in front of it, that is being replaced.
+		f.Message = fmt.Sprintf("the connection to %s ended before the answer", server)
+		f.Hint = "nothing, if it works the next time; otherwise check firewalls and proxies between this machine and the server"
 	default:
 		f.Cause, f.Message = CauseUnknown, protocol.CleanText(err.Error())
 	}

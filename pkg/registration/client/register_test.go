@@ -93,6 +93,12 @@ func TestRegisterBadServers(t *testing.T) {
 	}
 	portal := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>please log in</html>")) }
 	endless := func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	hangUp := func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			conn.Close()
+		}
+	}
 	for _, c := range []struct {
 		id, why string
 		say     pretend.Script
@@ -112,6 +118,7 @@ func TestRegisterBadServers(t *testing.T) {
 		{"-", "a challenge of 1 MiB", pretend.Script{Challenge: make([]byte, 1<<20)}, client.CauseBadAnswer, "too large"},
 		{"-", "a redirect: the token must not travel on", pretend.Script{Raw: redirect}, client.CauseBadAnswer, "does not upgrade"},
 		{"G39", "a captive portal", pretend.Script{Raw: portal}, client.CauseBadAnswer, "does not upgrade"},
+		{"P23", "a server that is being replaced: the machine comes back", pretend.Script{Raw: hangUp}, client.CauseUnreachable, "before the answer"},
 		{"G40", "a server that never answers", pretend.Script{Raw: endless}, client.CauseUnreachable, "in time"},
 		{"G40", "a server that never finishes", pretend.Script{Final: []byte(answer), Delay: 3 * time.Second}, client.CauseUnreachable, "in time"},
 	} {

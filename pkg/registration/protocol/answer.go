@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -24,12 +25,8 @@ func ParseAnswer(data []byte) (map[string]any, error) {
 			Hint: "it could not save this machine; the operator's log says why"}
 	case trimmed[0] != '{':
 		return nil, textError(trimmed)
-	case !utf8.Valid(data) || !json.Valid(data):
-		return nil, refuse(CodeInternal, "the server's answer cannot be read", "not JSON")
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	value, err := decodeValue(dec)
+	value, err := decodeWithin(data, math.MaxInt, math.MaxInt)
 	if err != nil {
 		return nil, refuse(CodeInternal, "the server's answer cannot be read", "%v", err)
 	}

@@ -3,7 +3,9 @@ package protocol
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"unicode/utf8"
 )
@@ -13,38 +15,60 @@ import (
 // It is stricter than encoding/json: invalid UTF-8, duplicate keys, and anything but white space after the document are
 // refused, and so is a document deeper or with more keys than our limits. Depth and keys are counted in a pass that
 // allocates nothing, before any of it is decoded.
-func decodeStrict(data []byte) (any, error) {
-	if err := checkJSON(data, MaxJSONDepth, MaxJSONKeys); err != nil {
+func decodeStrict(data []byte) (any, error) { return decodeWithin(data, MaxJSONDepth, MaxJSONKeys) }
+
+// decodeWithin is decodeStrict with other limits.
+func decodeWithin(data []byte, depth, keys int) (any, error) {
+	if !utf8.Valid(data) {
+		return nil, errNotUTF8
+	}
+	written, err := checkShape(data, depth, keys)
+	if err != nil {
 		return nil, err
 	}
-	return decodeAny(data)
-}
-
-// checkJSON looks at the whole document without decoding it.
-func checkJSON(data []byte, depth, keys int) error {
-	if !utf8.Valid(data) {
-		return fmt.Errorf("not UTF-8")
-	}
-	if err := checkShape(data, depth, keys); err != nil {
-		return err
-	}
-	if !json.Valid(data) {
-		return fmt.Errorf("not JSON")
-	}
-	return nil
-}
-
-// decodeAny is for a document that was checked. Duplicate keys are found here.
-func decodeAny(data []byte) (any, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
-	return decodeValue(dec)
+	var value any
+	if err := dec.Decode(&value); err != nil {
+		return nil, fmt.Errorf("not JSON: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("not JSON: more than one document")
+	}
+	// Of two alike, decoding keeps the last.
+	if countKeys(value) < written {
+		return nil, fmt.Errorf("a key twice")
+	}
+	return value, nil
 }
+
+func countKeys(value any) (keys int) {
+	switch value := value.(type) {
+	case map[string]any:
+		keys = len(value)
+		for _, member := range value {
+			keys += countKeys(member)
+		}
+	case []any:
+		for _, element := range value {
+			keys += countKeys(element)
+		}
+	}
+	return keys
+}
+
+var errNotUTF8 = errors.New("not UTF-8")
 
 // splitObject reads an object and leaves its members' values as they came, so that each can be held to limits of its own.
 func splitObject(data []byte, depth, keys int) (map[string]json.RawMessage, error) {
-	if err := checkJSON(data, depth, keys); err != nil {
+	if !utf8.Valid(data) {
+		return nil, errNotUTF8
+	}
+	if _, err := checkShape(data, depth, keys); err != nil {
 		return nil, err
+	}
+	if !json.Valid(data) {
+		return nil, fmt.Errorf("not JSON")
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if start, err := dec.Token(); err != nil || start != json.Delim('{') {
@@ -82,10 +106,10 @@ func decodeObject(data []byte) (map[string]any, error) {
 	return object, nil
 }
 
-// checkShape counts nesting and keys. On input that is not JSON its counts mean nothing, but then the
+// checkShape counts nesting and keys, and tells the keys. On input that is not JSON its counts mean nothing, but then the
 // document is refused anyway.
-func checkShape(data []byte, maxDepth, maxKeys int) error {
-	depth, keys, inString := 0, 0, false
+func checkShape(data []byte, maxDepth, maxKeys int) (keys int, err error) {
+	depth, inString := 0, false
 	for i := 0; i < len(data); i++ {
 		switch c := data[i]; {
 		case inString && c == '\\':
@@ -95,67 +119,17 @@ func checkShape(data []byte, maxDepth, maxKeys int) error {
 		case inString:
 		case c == '{' || c == '[':
 			if depth++; depth > maxDepth {
-				return fmt.Errorf("nested deeper than %d", maxDepth)
+				return keys, fmt.Errorf("nested deeper than %d", maxDepth)
 			}
 		case c == '}' || c == ']':
 			depth--
 		case c == ':':
 			if keys++; keys > maxKeys {
-				return fmt.Errorf("more than %d keys", maxKeys)
+				return keys, fmt.Errorf("more than %d keys", maxKeys)
 			}
 		}
 	}
-	return nil
-}
-
-func decodeValue(dec *json.Decoder) (any, error) {
-	token, err := dec.Token()
-	if err != nil {
-		return nil, fmt.Errorf("not JSON: %w", err)
-	}
-	switch token {
-	case json.Delim('{'):
-		return decodeMembers(dec)
-	case json.Delim('['):
-		return decodeElements(dec)
-	default:
-		return token, nil
-	}
-}
-
-func decodeMembers(dec *json.Decoder) (map[string]any, error) {
-	object := map[string]any{}
-	for dec.More() {
-		token, err := dec.Token()
-		if err != nil {
-			return nil, fmt.Errorf("not JSON: %w", err)
-		}
-		key, ok := token.(string)
-		if !ok {
-			return nil, fmt.Errorf("a key that is not a string")
-		}
-		if _, twice := object[key]; twice {
-			return nil, fmt.Errorf("key %s twice", quoteShort(key))
-		}
-		if object[key], err = decodeValue(dec); err != nil {
-			return nil, err
-		}
-	}
-	_, err := dec.Token()
-	return object, err
-}
-
-func decodeElements(dec *json.Decoder) ([]any, error) {
-	elements := []any{}
-	for dec.More() {
-		value, err := decodeValue(dec)
-		if err != nil {
-			return nil, err
-		}
-		elements = append(elements, value)
-	}
-	_, err := dec.Token()
-	return elements, err
+	return keys, nil
 }
 
 // kindOf names a decoded JSON value for an error message.

@@ -42,7 +42,7 @@ func ParseConfig(frame []byte) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := decodeAny(members["config"])
+	config, err := decodeWithin(members["config"], math.MaxInt, math.MaxInt)
 	if err != nil {
 		return nil, refuse(CodeInternal, unreadable, "config: %v", err)
 	}

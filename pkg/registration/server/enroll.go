@@ -43,12 +43,18 @@ func (s *Server) letIn(registration *v1.MachineRegistration, demands trust, iden
 	if err != nil {
 		return nil, err
 	}
+	count := &s.enrolled.known
 	if inventory == nil || !attested(inventory) {
+		count = &s.enrolled.fresh
 		if inventory, err = s.settle(registration, inventory, identity.Hash, assurance, smbios); err != nil {
 			return nil, err
 		}
 	}
-	return inventory, mayHave(inventory)
+	if err := mayHave(inventory); err != nil {
+		return inventory, err
+	}
+	count.Add(1)
+	return inventory, nil
 }
 
 // settle makes the inventory of a new machine, or makes one that was written beforehand the machine's own; once at a
@@ -154,14 +160,24 @@ func (s *Server) tellRegistered(registration *v1.MachineRegistration, inventory 
 	logrus.WithFields(logrus.Fields{"machine": inventory.Namespace + "/" + inventory.Name, "registration": registration.Name,
 		"tpm": index.TPMHash(inventory), "assurance": assurance, "approved": index.Approved(inventory)}).Info("registered machine")
 	if index.Approved(inventory) {
-		s.Events.Eventf(registration, corev1.EventTypeNormal, "MachineRegistered", "machine %s registered (%s)", inventory.Name, assurance)
+		s.tell(registration, corev1.EventTypeNormal, "MachineRegistered", "machine %s registered (%s)", inventory.Name, assurance)
 		return
 	}
-	s.Events.Eventf(registration, corev1.EventTypeNormal, "MachinePending", "machine %s waits for approval (%s): set its spec.approved to true, or delete it",
+	s.tell(registration, corev1.EventTypeNormal, "MachinePending", "machine %s waits for approval (%s): set its spec.approved to true, or delete it",
 		inventory.Name, assurance)
 }
 
-// refusalEvents is how often an event tells of machines that one registration refuses for one reason: the log has them all.
+// registrationEvents is how often events tell of the same thing at one registration: the log has them all. client-go drops what
+// goes beyond 25 at an object, whatever it is about, so that a crowd which is let in would keep a refusal from being heard of.
+var registrationEvents = Rate{PerSecond: 1.0 / 60, Burst: 10}
+
+func (s *Server) tell(registration *v1.MachineRegistration, eventType, reason, message string, args ...any) {
+	if s.told.spend(string(registration.UID)+"/"+reason) == nil {
+		s.Events.Eventf(registration, eventType, reason, message, args...)
+	}
+}
+
+// refusalEvents is the same for refused machines, for each cause.
 var refusalEvents = Rate{PerSecond: 1.0 / 60, Burst: 3}
 
 // tellRefused tells of a proven machine that is not let in, for a reason that a person has to decide about.

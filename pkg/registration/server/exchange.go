@@ -40,6 +40,8 @@ type conversation struct {
 	callHome func(caller) (*protocol.Assignment, error)
 	// last is the type of the answer in version 2.
 	last protocol.MessageType
+	// durations are told how long it takes.
+	durations Durations
 }
 
 // decide is answer, held to give one: nothing at all would look like success.
@@ -85,12 +87,14 @@ var upgrader = websocket.Upgrader{
 
 // exchange lets the machine prove who it is, then sends what the conversation answers.
 func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c conversation) {
-	c = c.counted(r)
+	watch := newStopwatch(c.durations)
+	c = watch.over(c.counted(r))
 	o, err := begin(r, &c)
 	if err != nil {
 		refuseHTTP(w, r, err)
 		return
 	}
+	watch.lap(watch.Challenge)
 	var header http.Header
 	if o.v2 {
 		// A machine without a clock learns the time.

@@ -35,7 +35,7 @@ func (s *Server) serveInventory(w http.ResponseWriter, r *http.Request) {
 			return s.assignment(inventory)
 		}
 		callHome := func(who caller) (*protocol.Assignment, error) { return s.callHome(r.Context(), who) }
-		s.exchange(w, r, conversation{known: known, answer: answer, callHome: callHome, last: protocol.TypeAssignment})
+		s.exchange(w, r, conversation{known: known, answer: answer, callHome: callHome, last: protocol.TypeAssignment, durations: s.Joining})
 	case protocol.SchemeBearer:
 		body, err := s.assignmentByToken(r)
 		if err != nil {

@@ -95,13 +95,14 @@ func newLimits(l Limits) *limits {
 // slots are places for work under way, of which each share gets at most half.
 type slots struct {
 	mutex sync.Mutex
+	total int
 	free  int
 	share int
 	taken map[string]int
 }
 
 func newSlots(total int) *slots {
-	return &slots{free: total, share: max(1, total/2), taken: map[string]int{}}
+	return &slots{total: total, free: total, share: max(1, total/2), taken: map[string]int{}}
 }
 
 // take takes a slot, if there is one for whom.
@@ -216,6 +217,6 @@ func spread(least, most time.Duration) time.Duration {
 }
 
 func busy() *protocol.Error {
-	return &protocol.Error{Code: protocol.CodeUnavailable, RetryAfter: spread(minBusyRetry, maxBusyRetry),
+	return &protocol.Error{Code: protocol.CodeUnavailable, RetryAfter: spread(minBusyRetry, maxBusyRetry), Err: errBusy,
 		Message: "the server is busy", Hint: "come back later"}
 }

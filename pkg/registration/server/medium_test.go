@@ -70,7 +70,7 @@ func TestMedia(t *testing.T) {
 	has.serve = func(http.ResponseWriter) error { return busy() }
 	refused := ask("GET", "/v1-rancheros/seedimage/"+token+"/usb.iso")
 	require.Equal(t, 503, refused.Code)
-	require.Equal(t, uint64(1), server.Rejected()[Refusal{"seedimage", "unavailable"}])
+	require.Equal(t, uint64(1), server.Rejected()[Refusal{"seedimage", "busy"}])
 	require.Equal(t, 404, func() int {
 		recorder := httptest.NewRecorder()
 		New(Options{}).ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/v1-rancheros/seedimage/"+token+"/usb.iso", nil))

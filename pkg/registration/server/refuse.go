@@ -148,10 +148,13 @@ func (f *refusals) logMore(refusal Refusal) {
 	logrus.WithFields(logrus.Fields{"surface": refusal.Surface, "reason": refusal.Reason}).Infof("refused %d more", more)
 }
 
-// reason is the error's code; a client that asks to be believed without proof is told apart, because somebody built it so.
+// reason is the error's code, or one of the finer reasons.
 func reason(r *http.Request, e *protocol.Error) string {
-	if e.Code == protocol.CodeUnauthorized && protocol.SchemeOf(r.Header.Values(protocol.HeaderAuthorization)) == protocol.SchemeDowngrade {
-		return "downgrade"
+	switch {
+	case e.Code == protocol.CodeUnauthorized && protocol.SchemeOf(r.Header.Values(protocol.HeaderAuthorization)) == protocol.SchemeDowngrade:
+		return ReasonDowngrade
+	case e.Err == errBusy: //nolint:errorlint // It is never wrapped, and every refusal comes by here.
+		return ReasonBusy
 	}
 	return string(e.Code)
 }

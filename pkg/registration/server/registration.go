@@ -92,7 +92,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request, registration *
 		}
 		return config.For(hostname(inventory))
 	}
-	s.exchange(w, r, conversation{policy: demands.policy(), answer: answer, last: protocol.TypeConfig})
+	s.exchange(w, r, conversation{policy: demands.policy(), answer: answer, last: protocol.TypeConfig, durations: s.Registering})
 }
 
 func machineConfig(registration *v1.MachineRegistration, serverURL string) (*cloudconfig.Template, error) {

@@ -33,6 +33,8 @@ type Options struct {
 	// MaxInFlight bounds the requests that are served at the same time; it goes before Limits.Requests.
 	MaxInFlight int
 	Limits      Limits
+	// Registering and Joining are told how long exchanges take at a registration's URL, and at the inventory's.
+	Registering, Joining Durations
 	// Ready, unless nil, tells whether the caches are filled; until then everybody is told to come back.
 	Ready func() bool
 }
@@ -44,17 +46,19 @@ type Server struct {
 	timeouts  timeouts
 	limits    *limits
 	refusals  *refusals
+	enrolled  enrolled
 	enrolling singleflight.Group
 	reserving sync.Mutex
 	bundles   *bundles
-	// refusalsTold bounds the events about refused machines.
-	refusalsTold *rates
+	// told and refusalsTold bound the events about machines that were let in, and refused.
+	told, refusalsTold *rates
 }
 
 // New makes a server; its caches must be filled before it serves.
 func New(options Options) *Server {
 	options.Limits.Requests = orInt(options.MaxInFlight, options.Limits.Requests)
-	s := &Server{Options: options, limits: newLimits(options.Limits.or(DefaultLimits)), refusals: newRefusals(), refusalsTold: newRates(refusalEvents)}
+	s := &Server{Options: options, limits: newLimits(options.Limits.or(DefaultLimits)), refusals: newRefusals(),
+		told: newRates(registrationEvents), refusalsTold: newRates(refusalEvents)}
 	s.bundles = newBundles(s)
 	return s
 }

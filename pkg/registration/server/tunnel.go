@@ -19,6 +19,8 @@ type TunnelOptions struct {
 	Handler http.Handler
 	// Events tells people why a Secret is not followed.
 	Events record.EventRecorder
+	// Opened, unless nil, is called whenever the tunnel has been opened.
+	Opened func()
 	// AllowHTTP lets tests dial a Rancher without TLS.
 	AllowHTTP bool
 }

@@ -47,6 +47,9 @@ func (t *Tunnel) keep(ctx context.Context, target endpoint) {
 func (t *Tunnel) serve(ctx context.Context, session *session) error {
 	logrus.Info("the tunnel to Rancher is open")
 	t.noteConnected()
+	if t.options.Opened != nil {
+		t.options.Opened()
+	}
 	defer t.noteDisconnected()
 	return session.serve(ctx, t.options.Handler)
 }
