@@ -2,10 +2,12 @@ package chart
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -207,6 +209,14 @@ func everythingIsValid(t *testing.T, w world) {
 		w.kubectl(t, "get", object, "-n", namespace)
 	}
 	w.kubectl(t, "get", "flowschema/"+operator, "clusterrole/"+operator+"-secrets")
+	// The program that gets it says that nothing is wrong with netboot's configuration.
+	config := filepath.Join(t.TempDir(), "netboot.yaml")
+	encoded := w.kubectl(t, "get", "secret", operator+"-netboot", "-n", namespace, "-o", `jsonpath={.data.netboot\.yaml}`)
+	decoded, err := base64.StdEncoding.DecodeString(encoded)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(config, decoded, 0o600))
+	output, err := exec.CommandContext(t.Context(), filepath.Join(w.Bin(), operator), "netboot", "--config", config, "--check").CombinedOutput()
+	require.NoError(t, err, string(output))
 	w.helm(t, nil, "rollback", operator, revision)
 }
 
@@ -237,7 +247,7 @@ func upgradeAndRollback(t *testing.T, w world) {
 	secret := w.kubectl(t, "get", "secret", "rancheros-operator-tunnel", "-n", namespace, "-o", "jsonpath={.data}")
 	revision := w.revision(t)
 	w.helm(t, values(t, `{replicas: 3, logLevel: debug, podDisruptionBudget: {minAvailable: 2}, flowControl: {enabled: true}, secretNamespaces: [fleet-default, elsewhere],
-		netboot: {enabled: true, config: {interface: eth1}}, media: {enabled: true}, registration: {listener: {enabled: true, ingress: {enabled: true, host: a.example.com}}}}`),
+		netboot: {enabled: true, config: {interfaces: [eth1]}}, media: {enabled: true}, registration: {listener: {enabled: true, ingress: {enabled: true, host: a.example.com}}}}`),
 		"upgrade", operator, w.Chart(operator))
 	require.Equal(t, "3", w.kubectl(t, "get", "deployment", operator, "-n", namespace, "-o", "jsonpath={.spec.replicas}"))
 	require.NotEmpty(t, w.kubectl(t, "get", "role", operator+"-secrets", "-n", "elsewhere", "-o", "name"))
