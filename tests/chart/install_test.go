@@ -2,10 +2,12 @@ package chart
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -82,12 +84,15 @@ func TestInstalled(t *testing.T) {
 		{"UsersMay", usersMay},
 		{"Notes", notesAreSaid},
 		{"RefusedByTheCluster", refusedByTheCluster},
+		{"EverythingIsValid", everythingIsValid},
+		{"PodsAreRestricted", podsAreRestricted},
 		{"UpgradeAndRollback", upgradeAndRollback},
 		{"CRDUpgradeKeepsEveryByte", crdUpgradeKeepsEveryByte},
 		{"NamespaceGoes", namespaceGoes},
 		{"UninstallAndReturn", uninstallAndReturn},
 		{"KindsOfSomebodyElse", kindsOfSomebodyElse},
 		{"RightsWereEnough", rightsWereEnough},
+		{"EverythingGoes", everythingGoes},
 		{"WithoutRancher", withoutRancher},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { step.run(t, w) }) {
@@ -194,13 +199,55 @@ func refusedByTheCluster(t *testing.T, w world) {
 	w.helm(t, nil, "upgrade", operator, w.Chart(operator), "--reset-values")
 }
 
+// With everything on, the API server knows every field and takes every value. Prometheus' own kinds are not here; and the account
+// stays, since with another the operators that run would be nobody.
+func everythingIsValid(t *testing.T, w world) {
+	revision := w.revision(t)
+	w.helm(t, values(t, read(t, operator+".everything.values.yaml")), "upgrade", operator, w.Chart(operator), "--set",
+		"serviceAccount.name="+operator+",monitoring.serviceMonitor.enabled=false,monitoring.prometheusRule.enabled=false,monitoring.dashboard.namespace=elsewhere")
+	for _, object := range []string{"ingress/" + operator, "daemonset/" + operator + "-netboot", "poddisruptionbudget/" + operator} {
+		w.kubectl(t, "get", object, "-n", namespace)
+	}
+	w.kubectl(t, "get", "flowschema/"+operator, "clusterrole/"+operator+"-secrets")
+	// The program that gets it says that nothing is wrong with netboot's configuration.
+	config := filepath.Join(t.TempDir(), "netboot.yaml")
+	encoded := w.kubectl(t, "get", "secret", operator+"-netboot", "-n", namespace, "-o", `jsonpath={.data.netboot\.yaml}`)
+	decoded, err := base64.StdEncoding.DecodeString(encoded)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(config, decoded, 0o600))
+	output, err := exec.CommandContext(t.Context(), filepath.Join(w.Bin(), operator), "netboot", "--config", config, "--check").CombinedOutput()
+	require.NoError(t, err, string(output))
+	w.helm(t, nil, "rollback", operator, revision)
+}
+
+// The operator's pods are let in where Kubernetes lets in the most harmless only.
+func podsAreRestricted(t *testing.T, w world) {
+	w.kubectl(t, "create", "namespace", "restricted")
+	w.kubectl(t, "label", "namespace", "restricted", "pod-security.kubernetes.io/enforce=restricted")
+	w.kubectl(t, "create", "serviceaccount", operator, "-n", "restricted")
+	var template map[string]any
+	require.NoError(t, json.Unmarshal([]byte(w.kubectl(t, "get", "deployment", operator, "-n", namespace, "-o", "jsonpath={.spec.template}")), &template))
+	pod := map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": "operator", "namespace": "restricted"}, "spec": template["spec"]}
+	manifest, err := yaml.Marshal(pod)
+	require.NoError(t, err)
+	_, err = w.Apply(t.Context(), string(manifest), "--dry-run=server")
+	require.NoError(t, err)
+	// The namespace does refuse what is not.
+	delete(template["spec"].(map[string]any), "securityContext")
+	manifest, err = yaml.Marshal(pod)
+	require.NoError(t, err)
+	_, err = w.Apply(t.Context(), string(manifest), "--dry-run=server")
+	require.ErrorContains(t, err, "violates PodSecurity")
+	w.kubectl(t, "delete", "namespace", "restricted", "--timeout=60s")
+}
+
 // upgradeAndRollback changes what may be changed; the operator's objects are none of Helm's, and stay as they are.
 func upgradeAndRollback(t *testing.T, w world) {
 	before := w.ourObjects(t)
 	secret := w.kubectl(t, "get", "secret", "rancheros-operator-tunnel", "-n", namespace, "-o", "jsonpath={.data}")
 	revision := w.revision(t)
 	w.helm(t, values(t, `{replicas: 3, logLevel: debug, podDisruptionBudget: {minAvailable: 2}, flowControl: {enabled: true}, secretNamespaces: [fleet-default, elsewhere],
-		netboot: {enabled: true, config: {interface: eth1}}, media: {enabled: true}, registration: {listener: {enabled: true, ingress: {enabled: true, host: a.example.com}}}}`),
+		netboot: {enabled: true, config: {interfaces: [eth1]}}, media: {enabled: true}, registration: {listener: {enabled: true, ingress: {enabled: true, host: a.example.com}}}}`),
 		"upgrade", operator, w.Chart(operator))
 	require.Equal(t, "3", w.kubectl(t, "get", "deployment", operator, "-n", namespace, "-o", "jsonpath={.spec.replicas}"))
 	require.NotEmpty(t, w.kubectl(t, "get", "role", operator+"-secrets", "-n", "elsewhere", "-o", "name"))
@@ -324,14 +371,21 @@ func kindsOfSomebodyElse(t *testing.T, w world) {
 	require.NoError(t, w.WaitForTunnel(t.Context()))
 }
 
-// X23: the last step, since it takes Rancher away.
-func withoutRancher(t *testing.T, w world) {
+// X26, the other half: whoever wants the kinds to go as well says so.
+func everythingGoes(t *testing.T, w world) {
+	w.kubectl(t, "delete", "machineinventories,machineregistrations", "--all", "-n", served, "--timeout=60s")
+	w.helm(t, map[string]any{"crds": map[string]any{"keep": false}}, "upgrade", operator+"-crd", w.Chart(operator+"-crd"))
 	require.NoError(t, w.StopOperator())
 	w.helm(t, nil, "uninstall", operator, "--wait")
+	w.helm(t, nil, "uninstall", operator+"-crd", "--wait")
+	require.NotContains(t, w.kubectl(t, "get", "crd", "-o", "name"), "rancheros.cattle.io")
+	w.refused(t, "install the chart rancheros-operator-crd first", nil, "install", operator, w.Chart(operator))
+}
+
+// X23: the last step, since it takes Rancher away.
+func withoutRancher(t *testing.T, w world) {
 	w.kubectl(t, "delete", "crd", "settings.management.cattle.io", "--timeout=60s")
 	w.refused(t, "the kinds of management.cattle.io/v3 are not there: install Rancher in this cluster first", nil, "install", operator, w.Chart(operator))
-	w.kubectl(t, "delete", "crd", "machineregistrations.rancheros.cattle.io", "--timeout=60s")
-	w.refused(t, "install the chart rancheros-operator-crd first", nil, "install", operator, w.Chart(operator))
 }
 
 func values(t *testing.T, text string) map[string]any {

@@ -74,6 +74,9 @@ var refusals = []struct{ id, values, want string }{
 	{"no namespace", `secretNamespaces: []`, "/secretNamespaces"},
 	{"a base larger than the cache", `media: {enabled: true, cacheGiB: 5}`, "media.maxBaseGiB, 8, must not be more than media.cacheGiB, 5"},
 	{"a volume smaller than the cache", `media: {enabled: true, volume: {size: 5Gi}}`, "media.volume.size, 5Gi, must not be less than media.cacheGiB, 20"},
+	{"network boot of nobody", `netboot: {enabled: true}`, "netboot.config must say which machines boot"},
+	{"two configurations", `netboot: {configSecret: a, config: {httpPort: 80}}`, "netboot.configSecret is instead of netboot.config"},
+	{"a CA that is none", `netboot: {ca: "-----BEGIN PRIVATE KEY-----"}`, "/netboot/ca"},
 	{"a burst below the average", `apiClient: {burst: 10}`, "apiClient.burst, 10, must not be less than apiClient.qps, 500"},
 }
 

@@ -88,7 +88,8 @@ func (w *World) StartReplica(ctx context.Context, options ReplicaOptions) (*Repl
 	if !w.options.Quiet {
 		// The detector compares what lies in the caches with what was put there, and panics on a difference. Races go to the
 		// log, where the tests tell ours from those of libraries.
-		variables = append(variables, "KUBE_CACHE_MUTATION_DETECTOR=true", "GORACE=exitcode=0")
+		// The detectors need memory of their own, which the container's bounds do not count on.
+		variables = append(variables, "KUBE_CACHE_MUTATION_DETECTOR=true", "GORACE=exitcode=0", "GOMEMLIMIT=off", "GOGC=100")
 	}
 	args := append(slices.Clone(container.Args), options.Args...)
 	replica.process, err = startProcess(filepath.Join(w.Bin(), options.Operator), args, variables, replica.LogFile, nil)

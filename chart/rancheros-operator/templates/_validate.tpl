@@ -119,6 +119,12 @@ is reported, not the first alone.
 {{- if and $media.enabled (lt (include "rancheros-operator.bytes" $media.volume.size | int64) (mul (int64 $media.cacheGiB) 1073741824)) }}
 {{- $problems = append $problems (printf "media.volume.size, %s, must not be less than media.cacheGiB, %d" $media.volume.size (int $media.cacheGiB)) }}
 {{- end }}
+{{- $netboot := .Values.netboot }}
+{{- if and $netboot.enabled (not $netboot.config) (not $netboot.configSecret) }}
+{{- $problems = append $problems "netboot.config must say which machines boot into which registration; or netboot.configSecret name the Secret that does" }}
+{{- else if and $netboot.configSecret (or $netboot.config $netboot.ca) }}
+{{- $problems = append $problems "netboot.configSecret is instead of netboot.config and netboot.ca: remove one" }}
+{{- end }}
 {{- if and $media.folderClaim (not $media.enabled) }}
 {{- $problems = append $problems "media.folderClaim is for boot media: set media.enabled" }}
 {{- end }}
