@@ -24,8 +24,8 @@ func metric(t *testing.T, series string) float64 {
 	return value
 }
 
-// refused registers a machine that is sent away.
-func refused(t *testing.T, m *machine.Machine, url string) {
+// sentAway registers a machine that is sent away.
+func sentAway(t *testing.T, m *machine.Machine, url string) {
 	t.Helper()
 	result, err := m.Run(t.Context(), "register", "--once", "--url", url, "--ca-file", caFile(t))
 	require.NoError(t, err)
@@ -70,10 +70,10 @@ func Test24MetricsTellWhatHappened(t *testing.T) {
 
 	manual := registration(t, ns, "manual", "{admission: {approval: Manual}}")
 	waiting := newMachine(t, "S24-2")
-	refused(t, waiting, manual)
+	sentAway(t, waiting, manual)
 	grown(outcome("pending"), 1)
 	grown(inState("pending"), 1)
-	refused(t, newMachine(t, "S24-3"), otherToken(url))
+	sentAway(t, newMachine(t, "S24-3"), otherToken(url))
 	grown(notFound, 1)
 	grown(answers, 3)
 
