@@ -29,7 +29,7 @@ func TestExamine(t *testing.T) {
 		{"what follows -- is no flag", []string{"--", "--name"}, []string{"--", "--name"}, nil},
 		{"a value may begin with a dash", []string{"--count", "-5"}, []string{"--count=-5"}, nil},
 		{"a single dash is an argument", []string{"-"}, []string{"--", "-"}, nil},
-		{"an unknown flag takes its value along", []string{"--nmae", "a", "--count", "x"}, nil, []string{"there is no flag --nmae; did you mean --name?", `--count must be a whole number, not "x"`}},
+		{"an unknown flag takes its value along", []string{"--naem", "a", "--count", "x"}, nil, []string{"there is no flag --naem; did you mean --name?", `--count must be a whole number, not "x"`}},
 		{"help is help, whatever else", []string{"--nope", "--help"}, []string{"--help"}, nil},
 	} {
 		got := Examine(flags(), c.args)

@@ -87,12 +87,12 @@ func Impersonate(config *rest.Config, user string) {
 	}
 }
 
-// list reads all objects of a kind, or of one namespace.
-func (c *cluster) list(ctx context.Context, kind schema.GroupVersionResource, namespace string) ([]unstructured.Unstructured, error) {
+// list reads all objects of a kind.
+func (c *cluster) list(ctx context.Context, kind schema.GroupVersionResource) ([]unstructured.Unstructured, error) {
 	var all []unstructured.Unstructured
 	options := listOptions()
 	for {
-		page, err := c.dynamic.Resource(kind).Namespace(namespace).List(ctx, options)
+		page, err := c.dynamic.Resource(kind).List(ctx, options)
 		if err != nil {
 			return nil, err
 		}

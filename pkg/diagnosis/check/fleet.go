@@ -57,14 +57,14 @@ func (c *cluster) fleet(ctx context.Context) []Finding {
 // brought them, and of those that brought Plans; of a cluster where there is neither, nothing is known.
 func (c *cluster) upgraders(ctx context.Context) []Finding {
 	const topic = "system-upgrade-controller"
-	clusters, err := c.list(ctx, resource("fleet.cattle.io", "v1alpha1", "clusters"), "")
+	clusters, err := c.list(ctx, resource("fleet.cattle.io", "v1alpha1", "clusters"))
 	if err != nil {
 		if isMissing(err) {
 			return nil // The finding about Fleet says so.
 		}
 		return []Finding{unseen(topic, "the clusters of Fleet", err)}
 	}
-	deployments, err := c.list(ctx, resource("fleet.cattle.io", "v1alpha1", "bundledeployments"), "")
+	deployments, err := c.list(ctx, resource("fleet.cattle.io", "v1alpha1", "bundledeployments"))
 	if err != nil {
 		return []Finding{unseen(topic, "the BundleDeployments of Fleet", err)}
 	}

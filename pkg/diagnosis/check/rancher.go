@@ -123,7 +123,7 @@ func (c *cluster) tunnel(ctx context.Context) []Finding {
 
 func (c *cluster) apiService(ctx context.Context) Finding {
 	const topic = "APIService"
-	all, err := c.list(ctx, resource("management.cattle.io", "v3", "apiservices"), "")
+	all, err := c.list(ctx, resource("management.cattle.io", "v3", "apiservices"))
 	switch {
 	case isMissing(err):
 		return found(topic, "the API server does not know the kind apiservices.management.cattle.io").at(Problem, "install Rancher: this is not its cluster")

@@ -84,7 +84,7 @@ func (c *cluster) may(ctx context.Context, r right) (bool, error) {
 func (c *cluster) withSecrets(ctx context.Context) []string {
 	var namespaces []string
 	for _, plural := range []string{"machineregistrations", "seedimages", "managedosimages"} {
-		objects, err := c.list(ctx, v1.SchemeGroupVersion.WithResource(plural), "")
+		objects, err := c.list(ctx, v1.SchemeGroupVersion.WithResource(plural))
 		if err != nil {
 			continue // The findings about kinds and rights say so.
 		}

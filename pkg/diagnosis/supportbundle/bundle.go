@@ -31,7 +31,7 @@ const (
 const about = `What rancheros-operator knew when this was made: see version.json.
 
 check.txt       what is missing, in plain words; check.json is the same for programs
-objects         objects of our kinds and those around them, one file for each kind
+objects         what there is of our kinds and of those around them, one file for each kind
 events.yaml     what happened to them
 operator        the operator's own Deployment, pods, leases and logs
 errors.txt      what could not be read, if anything

@@ -18,10 +18,9 @@ func (s *story) machine(f Facts) {
 	s.ready("MachineInventory", machine, status.Conditions, status.ObservedGeneration)
 	s.troubles(status.Conditions, []string{v1.ConditionApproved, v1.ConditionClusterAssigned, v1.ConditionReplacement}, []string{v1.ConditionRevoked})
 	s.origin(f)
-	switch {
-	case status.LastSeen == nil:
+	if status.LastSeen == nil {
 		s.say("It has not called home: without rancheros-register on it, or before it has booted the installed OS, that is normal")
-	default:
+	} else {
 		s.say("It called home %s ago%s%s", s.ago(*status.LastSeen), with(" as ", status.Hostname), with(" with ", status.OSImage))
 		if s.now.Sub(status.LastSeen.Time).Seconds() > silence {
 			s.say("It does so every hour when all is well: look whether it runs, and at rancheros-call-home.timer on it")

@@ -56,15 +56,12 @@ func (s *story) channel(f Facts) {
 func (s *story) seed(f Facts) {
 	seed, status := f.Seed, f.Seed.Status
 	s.ready("SeedImage", seed, status.Conditions, status.ObservedGeneration)
-	switch {
-	case f.Registration == nil:
+	if f.Registration == nil {
 		s.say("There is no MachineRegistration %s", seed.Spec.RegistrationName)
-	default:
-		if ready := meta.FindStatusCondition(f.Registration.Status.Conditions, v1.ConditionReady); ready != nil && ready.Status != metav1.ConditionTrue {
-			s.say("Its MachineRegistration %s is not ready (%s): %s", f.Registration.Name, ready.Reason, ready.Message)
-		} else {
-			s.say("Machines that boot it register at MachineRegistration %s", f.Registration.Name)
-		}
+	} else if ready := meta.FindStatusCondition(f.Registration.Status.Conditions, v1.ConditionReady); ready != nil && ready.Status != metav1.ConditionTrue {
+		s.say("Its MachineRegistration %s is not ready (%s): %s", f.Registration.Name, ready.Reason, ready.Message)
+	} else {
+		s.say("Machines that boot it register at MachineRegistration %s", f.Registration.Name)
 	}
 	line := "It was handed out " + plural(status.Downloads, "time")
 	if seed.Spec.MaxDownloads != nil {
