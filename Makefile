@@ -1,6 +1,6 @@
 # Every target calls one script; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test build build-test generate lint unit e2e fuzz bench release release-dry-run ci
+.PHONY: help demo test build build-test generate lint unit e2e lab fuzz bench release release-dry-run ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ unit: ## the tests that need no control plane
 
 e2e: build-test ## the numbered scenarios; RUN=Test03 for some of them
 	@scripts/test.sh e2e $(RUN)
+
+lab: build-test ## machines on emulated hardware, from boot medium to their own disk; RUN=TestISO for some of them
+	@scripts/test.sh lab $(RUN)
 
 build: ## rancheros-operator and rancheros-register, as they ship, into bin/
 	@scripts/build.sh

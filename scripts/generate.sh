@@ -7,11 +7,11 @@ rm -rf pkg/generated pkg/crds/*.yaml chart/rancheros-operator-crd/files/*.yaml
 go run ./pkg/codegen
 
 if [ "${1:-}" = --check ]; then
-    changed=$(git status --porcelain -- pkg chart)
+    changed=$(git status --porcelain -- pkg chart .github/guide)
     if [ -n "$changed" ]; then
         echo "generated files differ from what is committed; run \`make generate\` and commit:" >&2
         echo "$changed" >&2
-        git diff --stat -- pkg chart >&2
+        git diff --stat -- pkg chart .github/guide >&2
         exit 1
     fi
     echo "generated files are as committed"

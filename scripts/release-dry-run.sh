@@ -4,6 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export GOPROXY=off GOTOOLCHAIN=local
+VERSION=${VERSION:-$(git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)}
+COMMIT=${COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}
+export VERSION COMMIT
 scripts/release.sh
 scripts/reproducible.sh
 ( cd "${DIST:-dist}" && sha256sum --quiet --check SHA256SUMS )

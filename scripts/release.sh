@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 version=${VERSION:-$(git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)}
-commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+commit=${COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}
 dist=${DIST:-dist}
 rm -rf "$dist"
 mkdir -p "$dist"
@@ -21,16 +21,16 @@ for program in "$dist"/*_linux_*; do
 done
 
 echo "=== charts"
-# A chart's version is a semantic version; a commit that has no tag is one before the first.
+# A chart's version is a semantic version; a commit that has no tag is one before the first (the g keeps digits alone from being a number).
 chart_version=${version#v}
-[[ $chart_version =~ ^[0-9]+\.[0-9]+\.[0-9]+ ]] || chart_version=0.0.0-$chart_version
+[[ $chart_version =~ ^[0-9]+\.[0-9]+\.[0-9]+ ]] || chart_version=0.0.0-g$chart_version
 for chart in chart/*/Chart.yaml; do
     [ -e "$chart" ] || continue
     if [ ! -x bin/helm ]; then
         echo "bin/helm is missing, which \`make build-test\` builds; without it there are no charts" >&2
         exit 1
     fi
-    bin/helm package "$(dirname "$chart")" --version "$chart_version" --app-version "$version" --destination "$dist" >/dev/null
+    scripts/package-chart.sh "$(dirname "$chart")" "$chart_version" "$version" "$dist"
 done
 
 echo "=== notes"

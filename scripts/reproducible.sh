@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 dist=$(realpath "${1:-dist}")
 version=${VERSION:-$(git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)}
-commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+commit=${COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}
 elsewhere=$(mktemp -d)
 trap 'rm -rf "$elsewhere"' EXIT
 mkdir -p "$elsewhere/a folder of another name" "$elsewhere/out" "$elsewhere/cache"

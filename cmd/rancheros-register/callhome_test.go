@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rancher/rancheros-operator/pkg/media/iso"
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 	pretend "github.com/rancher/rancheros-operator/tests/machine"
 )
@@ -97,10 +99,17 @@ func TestConsole(t *testing.T) {
 func TestSystemdUnits(t *testing.T) {
 	service, err := os.ReadFile("systemd/rancheros-call-home.service")
 	require.NoError(t, err)
-	for _, line := range []string{"ExecStart=/usr/bin/rancheros-register call-home", "ConditionPathExists=/var/lib/rancheros/register.json", "SuccessExitStatus=14", "Type=oneshot"} {
+	for _, line := range []string{"ExecStart=/usr/bin/rancheros-register call-home", "ConditionPathExists=|/var/lib/rancheros/register.json", "ConditionPathExists=|/oem/99_rancheros.yaml", "SuccessExitStatus=14", "Type=oneshot"} {
 		require.Contains(t, strings.Split(string(service), "\n"), line)
 	}
 	timer, err := os.ReadFile("systemd/rancheros-call-home.timer")
 	require.NoError(t, err)
 	require.Contains(t, string(timer), "OnUnitActiveSec=1h\nRandomizedDelaySec=")
+
+	live, err := os.ReadFile("systemd/rancheros-install.service")
+	require.NoError(t, err)
+	for _, line := range []string{"ExecStart=/usr/bin/rancheros-register install", "ConditionPathExists=|/" + seedFile, "ConditionPathExists=|" + iso.SeedPath, "TimeoutStartSec=infinity",
+		fmt.Sprintf("RestartPreventExitStatus=%d", exitInstalled)} {
+		require.Contains(t, strings.Split(string(live), "\n"), line)
+	}
 }

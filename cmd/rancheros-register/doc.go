@@ -2,6 +2,7 @@
 // cloud-config that it gets for it, and joins the cluster that the machine is assigned to.
 //
 //	register   prove, and write what the server answers    register.go
+//	install    register, and hand the disk to the OS's installer   install.go, systemd/
 //	join       wait for a cluster, run Rancher's script     join.go
 //	call-home  report host name, addresses and OS version   callhome.go, systemd/
 //	tpm-hash   the machine's identity                       tpmhash.go

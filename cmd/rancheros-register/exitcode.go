@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 
+	"github.com/rancher/rancheros-operator/pkg/install"
 	"github.com/rancher/rancheros-operator/pkg/registration/attestation/tpm"
 	"github.com/rancher/rancheros-operator/pkg/registration/client"
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
@@ -28,6 +29,9 @@ const (
 	exitBadAnswer           = 15
 	exitDisk                = 16
 	exitInstall             = 17
+	exitDevice              = 18
+	exitInstaller           = 19
+	exitInstalled           = 20
 )
 
 const exitCodeHelp = `Exit codes:
@@ -43,7 +47,10 @@ const exitCodeHelp = `Exit codes:
    14  not yet: pending approval, not assigned, or the server is busy (with --once)
    15  the server's answer makes no sense
    16  the configuration cannot be written
-   17  Rancher's install script failed`
+   17  Rancher's install script failed
+   18  the disk to install to is not named, is missing, or must not be erased
+   19  the OS's installer is missing or failed
+   20  the disk holds an installation already`
 
 func exitCode(err error) int {
 	if err == nil {
@@ -77,9 +84,23 @@ func exitCode(err error) int {
 	case client.CauseDisk:
 		return exitDisk
 	case client.CauseInstall:
-		return exitInstall
+		return installExitCode(failure)
 	default:
 		return exitUnknown
+	}
+}
+
+func installExitCode(err error) int {
+	var refusal *install.Refusal
+	switch {
+	case errors.As(err, &refusal) && refusal.Reason == install.Installed:
+		return exitInstalled
+	case errors.As(err, &refusal) && refusal.Reason == install.NoInstaller, errors.Is(err, errInstaller):
+		return exitInstaller
+	case refusal != nil:
+		return exitDevice
+	default:
+		return exitInstall
 	}
 }
 

@@ -45,14 +45,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func newApp(out *console) *cli.App {
 	return &cli.App{
 		Name:        "rancheros-register",
-		Usage:       "register this machine with Rancher, and join its cluster",
+		Usage:       "register this machine with Rancher, install it, and join its cluster",
 		Version:     version.Get().String(),
 		HideVersion: true,
 		Suggest:     true,
 		Description: exitCodeHelp,
 		Writer:      out.out,
 		ErrWriter:   out.err,
-		Commands:    []*cli.Command{registerCommand(out), joinCommand(out), callHomeCommand(out), tpmHashCommand(out), versionCommand(out)},
+		Commands:    []*cli.Command{registerCommand(out), installCommand(out), joinCommand(out), callHomeCommand(out), tpmHashCommand(out), versionCommand(out)},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return unknownCommand(c)

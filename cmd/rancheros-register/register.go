@@ -49,25 +49,47 @@ func register(c *cli.Context, out *console) error {
 	if err != nil {
 		return err
 	}
-	smbios, err := machine.ReadSMBIOS(c.String(flagRoot))
-	if err != nil {
+	store := client.Store{Root: c.String(flagRoot)}
+	return registerWith(c, out, endpoint, registering{store: store, save: func(answer *client.Answer) error {
+		path, err := store.SaveAnswer(answer)
+		if err != nil {
+			return err
+		}
+		out.result("Registered. This machine is %s.", nameOr(answer.Hostname))
+		out.result("Its configuration is in %s.", path)
+		return nil
+	}})
+}
+
+// registerWith asks until it is answered, or once.
+func registerWith(c *cli.Context, out *console, endpoint client.Endpoint, r registering) error {
+	var err error
+	if r.smbios, err = machine.ReadSMBIOS(c.String(flagRoot)); err != nil {
 		out.progress("This machine's firmware tables cannot be read (%v); registering without them.", err)
 	}
-	attempt := func(ctx context.Context) error { return registerOnce(ctx, c, out, endpoint, smbios) }
+	attempt := func(ctx context.Context) error { return registerOnce(ctx, c, out, endpoint, r) }
 	if c.Bool(flagOnce) {
 		return attempt(c.Context)
 	}
 	return client.Retry{OnFailure: out.retrying}.Do(c.Context, attempt)
 }
 
-func registerOnce(ctx context.Context, c *cli.Context, out *console, endpoint client.Endpoint, smbios map[string]any) error {
+// registering is what stays the same over all attempts.
+type registering struct {
+	// store remembers with whom the machine has registered.
+	store  client.Store
+	smbios map[string]any
+	// save gets the answer, before anything is remembered of it.
+	save func(*client.Answer) error
+}
+
+func registerOnce(ctx context.Context, c *cli.Context, out *console, endpoint client.Endpoint, r registering) error {
 	prover, err := openTPM(c, out)
 	if err != nil {
 		return err
 	}
 	defer prover.Close()
-	store := client.Store{Root: c.String(flagRoot)}
-	state, err := store.LoadState()
+	state, err := r.store.LoadState()
 	switch {
 	case err == nil && state.Identity == "":
 		// It has joined with a shared secret, and never registered.
@@ -77,27 +99,20 @@ func registerOnce(ctx context.Context, c *cli.Context, out *console, endpoint cl
 		out.once("This machine has registered before, as %s; asking for its current configuration.", nameOr(state.Hostname))
 	}
 	out.progress("Proving this machine (TPM hash %s) to %s.", prover.EndorsementHash(), hostOf(endpoint.URL))
-	answer, err := client.Register(ctx, client.Registration{Endpoint: endpoint, Prover: prover, SMBIOS: smbios, Facts: readFacts(c, out)})
+	answer, err := client.Register(ctx, client.Registration{Endpoint: endpoint, Prover: prover, SMBIOS: r.smbios, Facts: readFacts(c, out)})
 	if err != nil {
 		return err
 	}
 	out.clock(answer.Clock)
-	path, err := store.SaveAnswer(answer)
-	if err != nil {
+	if err := r.save(answer); err != nil {
 		return err
 	}
-	if err := store.SaveCA(endpoint.CA); err != nil {
+	if err := r.store.SaveCA(endpoint.CA); err != nil {
 		return err
 	}
-	err = store.SaveState(client.State{
+	return r.store.SaveState(client.State{
 		Identity: prover.EndorsementHash(), Hostname: answer.Hostname, Server: serverOf(endpoint.URL), RegisteredAt: time.Now().UTC(),
 	})
-	if err != nil {
-		return err
-	}
-	out.result("Registered. This machine is %s.", nameOr(answer.Hostname))
-	out.result("Its configuration is in %s.", path)
-	return nil
 }
 
 // readFacts says what it could not find out; a machine without a network is still a machine.

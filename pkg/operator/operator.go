@@ -27,6 +27,7 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
+	joinLogs()
 	logrus.Infof("rancheros-operator %s", version.Get().String())
 	o := &operator{options: options, metrics: metrics.New()}
 	if err := o.listen(); err != nil {
@@ -197,11 +198,11 @@ func certificates(options Options) (*tls.Config, error) {
 	if options.TLSCertFile == "" {
 		return nil, nil
 	}
-	certificate, err := tls.LoadX509KeyPair(options.TLSCertFile, options.TLSKeyFile)
+	files, err := readCertificate(options.TLSCertFile, options.TLSKeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("reading --tls-cert-file and --tls-key-file: %w", err)
+		return nil, err
 	}
-	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, nil
+	return &tls.Config{GetCertificate: files.get, MinVersion: tls.VersionTLS12}, nil
 }
 
 // endedOr turns the errors of being stopped into nil.

@@ -4,6 +4,8 @@
 package docs
 
 import (
+	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -103,6 +105,9 @@ func TestWords(t *testing.T) {
 	for kind := range shortNames(t) {
 		known[kind] = true
 	}
+	for _, value := range values(t) {
+		known[value] = true
+	}
 	for _, word := range exportedNames(t) {
 		known[word] = true
 	}
@@ -116,12 +121,36 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// The README's table has every kind with its short name.
+// The guide's table has every kind with its short name.
 func TestKinds(t *testing.T) {
-	readme := read(t, "README.md")
+	guide := read(t, ".github/guide/README.md")
 	for kind, short := range shortNames(t) {
-		require.Contains(t, readme, "| "+kind+" | `"+short+"` |")
+		require.Contains(t, guide, "| "+kind+" | `"+short+"` |")
 	}
+}
+
+// The guide explains every condition and every reason, and none that there is not; and every exit code of the machine's program.
+func TestGuideExplains(t *testing.T) {
+	row := regexp.MustCompile("(?m)^\\| `([A-Za-z]+)` \\| (.+) \\|$")
+	entries := map[string]int{}
+	for _, match := range row.FindAllStringSubmatch(read(t, ".github/guide/reasons.md"), -1) {
+		require.Greater(t, len(strings.Fields(match[2])), 2, match[0])
+		entries[match[1]]++
+	}
+	wanted := map[string]int{}
+	for _, constant := range conditionsAndReasons(t) {
+		wanted[constant.value]++
+	}
+	require.Equal(t, wanted, entries, "run `make generate`")
+
+	code := regexp.MustCompile(`(?m)^\s+exit[A-Z]\w*\s+= (\d+)$`)
+	guide := read(t, ".github/guide/troubleshooting.md")
+	codes := code.FindAllStringSubmatch(read(t, "cmd/rancheros-register/exitcode.go"), -1)
+	require.Greater(t, len(codes), 15, "exit codes are read rightly")
+	for _, match := range codes {
+		require.Contains(t, guide, "\n| "+match[1]+" | ")
+	}
+	require.Len(t, regexp.MustCompile(`(?m)^\| \d+ \| `).FindAllString(guide, -1), len(codes), "no exit code is explained that there is not")
 }
 
 // The decisions are numbered without a gap, and their list names all of them.
@@ -234,6 +263,13 @@ type constant struct{ name, value, comment string }
 
 func conditionsAndReasons(t *testing.T) []constant {
 	t.Helper()
+	reason := regexp.MustCompile(`^(Condition|Reason|NodeReason)[A-Z]`)
+	return slices.DeleteFunc(constants(t), func(c constant) bool { return !reason.MatchString(c.name) })
+}
+
+// constants are those of the API that hold text.
+func constants(t *testing.T) []constant {
+	t.Helper()
 	var all []constant
 	for _, file := range parse(t, api) {
 		for _, declaration := range file.Decls {
@@ -243,15 +279,35 @@ func conditionsAndReasons(t *testing.T) []constant {
 			}
 			for _, spec := range group.Specs {
 				value := spec.(*ast.ValueSpec)
-				name := value.Names[0].Name
 				literal, ok := first(value.Values).(*ast.BasicLit)
-				if !ok || (!strings.HasPrefix(name, "Reason") && !strings.HasPrefix(name, "Condition")) {
+				if !ok || literal.Kind != token.STRING {
 					continue
 				}
 				text, err := strconv.Unquote(literal.Value)
-				require.NoError(t, err, name)
-				all = append(all, constant{name: name, value: text, comment: strings.Join(strings.Fields(value.Doc.Text()), " ")})
+				require.NoError(t, err, value.Names[0].Name)
+				all = append(all, constant{name: value.Names[0].Name, value: text, comment: strings.Join(strings.Fields(value.Doc.Text()), " ")})
 			}
+		}
+	}
+	return all
+}
+
+// values are what fields may hold: the API's constants, and the enums of the CRDs.
+func values(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for _, constant := range constants(t) {
+		all = append(all, constant.value)
+	}
+	objects, err := crds.Objects()
+	require.NoError(t, err)
+	encoded, err := json.Marshal(objects)
+	require.NoError(t, err)
+	for _, match := range regexp.MustCompile(`"enum":(\[[^\]]*\])`).FindAllSubmatch(encoded, -1) {
+		var enum []any
+		require.NoError(t, json.Unmarshal(match[1], &enum))
+		for _, value := range enum {
+			all = append(all, fmt.Sprint(value))
 		}
 	}
 	return all

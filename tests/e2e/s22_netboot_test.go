@@ -51,7 +51,7 @@ func Test22Netboot(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.Contains(t, script, "chain --autofree medium.ipxe")
 	_, medium := site.get(t, "medium.ipxe")
-	require.True(t, strings.HasPrefix(medium, "#!ipxe\nkernel kernel initrd=initrd quiet\n"), medium)
+	require.True(t, strings.HasPrefix(medium, "#!ipxe\nkernel "+"kernel initrd=initrd quiet\n"), medium)
 	_, kernel := site.get(t, "kernel")
 	require.True(t, strings.HasPrefix(kernel, "kernel"))
 	require.Equal(t, "0", seedField(t, ns, "site", "downloads"), "the base's own bytes are free")

@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -73,4 +75,61 @@ func Test25Check(t *testing.T) {
 	for _, topic := range []string{"tunnel", "leader", "server-url"} {
 		finding(t, report, topic, check.Skipped)
 	}
+}
+
+const brokenThings = `
+apiVersion: v1
+kind: Secret
+metadata: {name: tunnel, namespace: NS}
+stringData: {url: "wss://rancher.example.com/v3/connect"}
+---
+apiVersion: management.cattle.io/v3
+kind: APIService
+metadata: {name: s25-broken}
+spec: {secretName: tunnel-of-another, secretNamespace: NS, pathPrefixes: [/v1-other/]}
+---
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: rancheros-operator, namespace: NS}
+spec: {holderIdentity: someone, leaseDurationSeconds: 15, renewTime: "2026-01-01T00:00:00.000000Z"}
+`
+
+// Test25CheckFindsWhatIsBroken looks at a cluster in which there is nearly everything, and nothing quite right.
+func Test25CheckFindsWhatIsBroken(t *testing.T) {
+	ns := namespace(t, "s25-broken")
+	apply(t, strings.ReplaceAll(brokenThings, "NS", ns))
+	t.Cleanup(func() { kubectl(t, "delete", "apiservices.management.cattle.io", "s25-broken") })
+	const binding = "managedosversions.rancheros.cattle.io"
+	kept := kubectl(t, "get", "validatingadmissionpolicybinding", binding, "-o", "json")
+	kubectl(t, "delete", "validatingadmissionpolicybinding", binding)
+	t.Cleanup(func() {
+		object := decode(t, kept)
+		delete(object["metadata"].(map[string]any), "resourceVersion")
+		body, err := json.Marshal(object)
+		require.NoError(t, err)
+		_, err = world.Apply(context.WithoutCancel(t.Context()), string(body))
+		require.NoError(t, err)
+	})
+
+	code, report := checked(t, "--namespace", ns, "--tunnel-secret-namespace", ns, "--tunnel-secret-name", "tunnel")
+	require.Equal(t, 1, code)
+	for topic, want := range map[string]string{
+		"tunnel":             "the Secret " + ns + "/tunnel has no key token",
+		"APIService":         "none names the Secret " + ns + "/tunnel",
+		"leader":             "someone has not renewed its lease for",
+		"admission policies": binding + " missing, or not bound",
+	} {
+		found := finding(t, report, topic, check.Problem)
+		require.Contains(t, found.Message, want)
+		require.NotEmpty(t, found.Action)
+	}
+	_, report = checked(t, "--namespace", ns, "--tunnel-secret-namespace", ns, "--tunnel-secret-name", "tunnel-of-another")
+	require.Contains(t, finding(t, report, "APIService", check.Problem).Message, "s25-broken does not send /v1-rancheros/ to the operator")
+
+	kubectl(t, "patch", "lease", "rancheros-operator", "-n", ns, "--type", "merge", "-p", `{"spec":{"holderIdentity":""}}`)
+	_, report = checked(t, "--namespace", ns)
+	finding(t, report, "leader", check.Warning)
+	kubectl(t, "delete", "lease", "rancheros-operator", "-n", ns)
+	_, report = checked(t, "--namespace", ns)
+	require.Contains(t, finding(t, report, "leader", check.Warning).Message, "no replica has ever led")
 }

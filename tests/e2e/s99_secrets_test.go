@@ -33,7 +33,7 @@ func Test99SecretsStayWhereTheyAre(t *testing.T) {
 	require.Positive(t, kinds[corev1.SecretTypeOpaque], "and the tunnel's token, and those of clusters")
 	log, err := world.Log()
 	require.NoError(t, err)
-	haystacks := map[string]string{"the operator's log": log, "events": kubectl(t, "get", "events", "-A", "-o", "yaml")}
+	haystacks := map[string]string{"the operator's log": log, "metrics": metrics(t), "events": kubectl(t, "get", "events", "-A", "-o", "yaml")}
 	for _, kind := range strings.Fields(kubectl(t, "api-resources", "--api-group=rancheros.cattle.io", "-o", "name")) {
 		haystacks["a status of "+kind] = statuses(t, kind)
 	}

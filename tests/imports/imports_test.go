@@ -69,10 +69,11 @@ var table = []row{
 	{of: []string{"pkg/registration/protocol"}, ours: []string{"pkg/machine"}, pure: true, because: "both halves share it, and one of them is a small static binary"},
 	{of: []string{"pkg/registration/attestation"}, ours: []string{"pkg/registration/protocol"}, pure: true, because: "how a machine proves who it is has nothing to do with where the answer is kept"},
 	{of: []string{"pkg/registration/attestation/tpm"}, ours: []string{"pkg/registration/attestation", "pkg/registration/protocol"}, pure: true, because: "it runs on the machine"},
+	{of: []string{"pkg/install"}, ours: []string{"pkg/media/iso"}, pure: true, because: "it runs on the machine"},
 	{
 		of: []string{"pkg/registration/client", "cmd/rancheros-register"},
 		ours: []string{"pkg/registration/client", "pkg/registration/protocol", "pkg/registration/attestation", "pkg/registration/attestation/tpm", "pkg/machine",
-			"pkg/cloudconfig", "pkg/commandline", "pkg/version"},
+			"pkg/cloudconfig", "pkg/commandline", "pkg/install", "pkg/version"},
 		pure:    true,
 		because: "it is a small static binary on the machine",
 	},

@@ -76,7 +76,23 @@ func (h *handler) onReplaced(key string, inventory *v1.MachineInventory) (*v1.Ma
 	for _, machine := range machines {
 		clients.Enqueue(h.inventories, machine.Namespace, machine.Name)
 	}
-	return inventory, nil
+	return inventory, h.completeRecord(inventory)
+}
+
+// completeRecord brings back the machine whose place this one has taken, if it does not know yet by whom: in a restore the
+// two come one after the other.
+func (h *handler) completeRecord(inventory *v1.MachineInventory) error {
+	if inventory == nil || inventory.Spec.Replaces == "" || index.TPMHash(inventory) == "" {
+		return nil
+	}
+	old, err := h.indexes.Inventory(inventory.Namespace, inventory.Spec.Replaces)
+	if err != nil || old == nil {
+		return err
+	}
+	if by := old.Status.ReplacedBy; by != nil && by.Name == inventory.Name && by.TPMHash == "" {
+		clients.Enqueue(h.inventories, old.Namespace, old.Name)
+	}
+	return nil
 }
 
 // onToken brings back the machine that a token was made for: Rancher has filled it in, or somebody deleted it.

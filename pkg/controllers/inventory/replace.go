@@ -95,20 +95,24 @@ func (h *handler) write(current, desired *v1.MachineInventory) (*v1.MachineInven
 // recordReplacement keeps in the status what a later deletion of either machine would take away.
 func recordReplacement(inventory *v1.MachineInventory, o outcome) {
 	into := &inventory.Status
-	if o.replacement.reason == v1.ReasonReplaced && (into.Replaced == nil || into.Replaced.Name != inventory.Spec.Replaces) {
-		into.Replaced = recorded(inventory.Spec.Replaces, o.replacement.old, o)
+	if o.replacement.reason == v1.ReasonReplaced {
+		into.Replaced = recorded(into.Replaced, inventory.Spec.Replaces, o.replacement.old, o)
 	}
-	if by := inventory.Spec.ReplacedBy; by != "" && (into.ReplacedBy == nil || into.ReplacedBy.Name != by) {
-		into.ReplacedBy = recorded(by, o.replacement.successor, o)
+	if by := inventory.Spec.ReplacedBy; by != "" {
+		into.ReplacedBy = recorded(into.ReplacedBy, by, o.replacement.successor, o)
 	}
 }
 
-func recorded(name string, other *v1.MachineInventory, o outcome) *v1.MachineReplacement {
-	made := &v1.MachineReplacement{Name: name, Time: metav1.NewTime(o.now.Truncate(time.Second))}
-	if other != nil {
+// recorded is what is known of the other machine. One that comes back later than this one, in a restore, is added.
+func recorded(known *v1.MachineReplacement, name string, other *v1.MachineInventory, o outcome) *v1.MachineReplacement {
+	made := v1.MachineReplacement{Name: name, Time: metav1.NewTime(o.now.Truncate(time.Second))}
+	if known != nil && known.Name == name {
+		made = *known
+	}
+	if made.TPMHash == "" && other != nil {
 		made.TPMHash = index.TPMHash(other)
 	}
-	return made
+	return &made
 }
 
 // replacementConditions are those that only machines have which replace or were replaced. One that does not want

@@ -64,8 +64,10 @@ func (h *handler) gather(c *v1.ManagedOSVersionChannel, seen state) (input, erro
 		if in.owned[release.Name] != nil {
 			continue
 		}
-		_, err := cache.Get(c.Namespace, release.Name)
+		version, err := cache.Get(c.Namespace, release.Name)
 		switch {
+		case err == nil && restored(c, version, release):
+			in.owned[version.Name] = version
 		case err == nil:
 			in.taken[release.Name] = true
 		case !apierrors.IsNotFound(err):

@@ -22,7 +22,7 @@ const channelKind = "ManagedOSVersionChannel"
 type input struct {
 	channel *v1.ManagedOSVersionChannel
 	answer  *channel.Answer
-	// owned are the channel's versions, by name.
+	// owned are the channel's versions, by name, those included that a restore has brought back without their owner.
 	owned map[string]*v1.ManagedOSVersion
 	// taken are the names, of those that the answer lists, of versions that are not the channel's.
 	taken map[string]bool
@@ -195,6 +195,7 @@ func withUpgradeContainer(c *v1.ManagedOSVersionChannel, version *v1.ManagedOSVe
 		desired.Labels = map[string]string{}
 	}
 	desired.Labels[v1.LabelChannel] = c.Name
+	v1.Own(desired, c, channelKind)
 	desired.Spec.UpgradeContainer = c.Spec.UpgradeContainer.DeepCopy()
 	return desired
 }

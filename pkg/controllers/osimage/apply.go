@@ -141,7 +141,8 @@ func (h *handler) applySecret(desired *corev1.Secret) error {
 		return fmt.Errorf("reading Secret %s: %w", desired.Name, err)
 	case existing.Type != desired.Type:
 		return fmt.Errorf("taking Secret %s for the cloud-config: it exists and is not of type %s; delete or rename it", desired.Name, desired.Type)
-	case reflect.DeepEqual(existing.Data, desired.Data) && maps.Equal(existing.Labels, desired.Labels):
+	case reflect.DeepEqual(existing.Data, desired.Data) && maps.Equal(existing.Labels, desired.Labels) &&
+		equality.Semantic.DeepEqual(existing.OwnerReferences, desired.OwnerReferences):
 		return nil
 	}
 	update := existing.DeepCopy()

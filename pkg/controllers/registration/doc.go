@@ -6,5 +6,5 @@
 //
 //	Watches  MachineRegistration; Secret of type rancheros.cattle.io/registration; Setting server-url; MachineInventory
 //	Reads    Setting server-url, MachineInventory (to count)
-//	Writes   Secret (once), MachineRegistration status, Events
+//	Writes   Secret (once, and again for each machine that a limited registration admits), MachineRegistration status, Events
 package registration

@@ -46,6 +46,7 @@ type observed struct {
 	serverURLErr error
 	token        string
 	tokenErr     error
+	admitted     []string
 	machines     int
 	pending      int
 	now          time.Time
@@ -64,6 +65,7 @@ func (h *handler) observe(registration *v1.MachineRegistration) (observed, error
 		}
 	} else {
 		seen.token = string(secret.Data[v1.SecretKeyToken])
+		seen.admitted, err = h.keep(registration, secret)
 	}
 	machines, countErr := h.indexes.InventoriesByRegistration(registration.Namespace, registration.Name)
 	seen.machines, seen.pending = count(machines)

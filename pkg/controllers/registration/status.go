@@ -24,6 +24,7 @@ func computeStatus(registration *v1.MachineRegistration, seen observed) []metav1
 	into.Machines, into.Pending = seen.machines, seen.pending
 	into.TokenSecretName = index.TokenSecretName(registration.Name)
 	into.RegistrationToken = seen.token
+	into.Admitted = restoredAdmitted(into.Admitted, seen.admitted)
 	into.RegistrationURL = ""
 	if seen.token != "" && seen.serverURLErr == nil {
 		into.RegistrationURL = seen.serverURL + registrationPath + seen.token

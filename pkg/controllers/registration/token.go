@@ -27,7 +27,7 @@ func newTokenSecret(registration *v1.MachineRegistration) (*corev1.Secret, error
 			Name:            index.TokenSecretName(registration.Name),
 			Labels:          map[string]string{v1.LabelRegistration: registration.Name},
 			Annotations:     rotated(registration),
-			OwnerReferences: []metav1.OwnerReference{v1.OwnedBy(registration, "MachineRegistration")},
+			OwnerReferences: []metav1.OwnerReference{v1.OwnedBy(registration, registrationKind)},
 		},
 		Type: v1.SecretTypeRegistration,
 		Data: map[string][]byte{v1.SecretKeyToken: []byte(token)},

@@ -39,6 +39,7 @@ type observed struct {
 	serverURLErr    error
 	token           string
 	tokenErr        error
+	downloads       int
 	registration    *v1.MachineRegistration
 	registrationErr error
 	now             time.Time
@@ -57,6 +58,7 @@ func (h *handler) observe(seed *v1.SeedImage) (observed, error) {
 		}
 	} else {
 		seen.token = string(secret.Data[v1.SecretKeyToken])
+		seen.downloads, err = h.keep(seed, secret)
 	}
 	seen.registration, seen.registrationErr = h.indexes.Registration(seed.Namespace, seed.Spec.RegistrationName)
 	// A missing server-url is not worth a retry: the Setting's change brings us back.

@@ -22,11 +22,12 @@ const (
 )
 
 // computeStatus puts what was seen into the status of seed, a copy, and returns the conditions that turned. What
-// media/library reports is left as it is.
+// media/library reports is left as it is, but for a count that a restore has lost.
 func computeStatus(seed *v1.SeedImage, seen observed) []metav1.Condition {
 	into := &seed.Status
 	into.ObservedGeneration = seed.Generation
 	into.TokenSecretName = index.SeedSecretName(seed.Name)
+	into.Downloads = max(into.Downloads, seen.downloads)
 	into.DownloadURL, into.IPXEURL = "", ""
 	if seen.token != "" && seen.serverURLErr == nil {
 		address := seen.serverURL + downloadPath + seen.token + "/"

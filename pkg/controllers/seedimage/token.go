@@ -26,7 +26,7 @@ func newTokenSecret(seed *v1.SeedImage) (*corev1.Secret, error) {
 			Namespace:       seed.Namespace,
 			Name:            index.SeedSecretName(seed.Name),
 			Labels:          map[string]string{v1.LabelSeedImage: seed.Name},
-			OwnerReferences: []metav1.OwnerReference{v1.OwnedBy(seed, "SeedImage")},
+			OwnerReferences: []metav1.OwnerReference{v1.OwnedBy(seed, seedKind)},
 		},
 		Type: v1.SecretTypeSeedImage,
 		Data: map[string][]byte{v1.SecretKeyToken: []byte(token)},

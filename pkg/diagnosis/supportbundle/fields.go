@@ -55,6 +55,10 @@ var pod = fields{
 	"containers": some("name", "image", "args", "ports", "resources", "securityContext", "readinessProbe", "livenessProbe", "volumeMounts").and(fields{"env": some("name")}),
 }
 
+// summary is Fleet's count of clusters, without the patches in which it shows what somebody has changed there: whole manifests.
+var summary = some("ready", "desiredReady", "notReady", "waitApplied", "errApplied", "outOfSync", "modified", "pending").and(fields{
+	"nonReadyResources": some("name", "bundleState", "message")})
+
 func ours(plural string, shown fields) kind {
 	return kind{resource: v1.SchemeGroupVersion.WithResource(plural), shown: shown}
 }
@@ -101,10 +105,14 @@ func kinds() []kind {
 		}),
 		foreign("fleet.cattle.io", "v1alpha1", "bundles", v1.LabelRollout, fields{
 			"spec":   some("targets", "rolloutStrategy", "paused").and(fields{"resources": some("name"), "downstreamResources": some("kind", "name")}),
-			"status": nil,
+			"status": some("conditions", "display", "observedGeneration", "unavailable").and(fields{"summary": summary}),
 		}),
-		foreign("fleet.cattle.io", "v1alpha1", "bundledeployments", v1.LabelRollout, fields{"spec": some("paused", "deploymentID", "stagedDeploymentID"), "status": nil}),
-		foreign("fleet.cattle.io", "v1alpha1", "clusters", "", fields{"status": some("namespace", "conditions", "display", "agent", "summary")}),
+		foreign("fleet.cattle.io", "v1alpha1", "bundledeployments", v1.LabelRollout, fields{
+			"spec": some("paused", "deploymentID", "stagedDeploymentID"),
+			"status": some("conditions", "display", "ready", "nonModified", "appliedDeploymentID", "release", "observedGeneration").and(fields{
+				"nonReadyStatus": some("apiVersion", "kind", "namespace", "name", "summary")}),
+		}),
+		foreign("fleet.cattle.io", "v1alpha1", "clusters", "", fields{"status": some("namespace", "conditions", "display").and(fields{"agent": some("lastSeen", "namespace")})}),
 		foreign("provisioning.cattle.io", "v1", "clusters", "", fields{"status": some("clusterName", "conditions", "ready", "observedGeneration")}),
 		foreign("management.cattle.io", "v3", "clusters", "", fields{"status": some("conditions", "version", "driver")}),
 		foreign("management.cattle.io", "v3", "nodes", "", fields{"spec": {"internalNodeSpec": some("unschedulable", "taints")}, "status": {

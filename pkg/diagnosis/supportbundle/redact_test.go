@@ -103,6 +103,24 @@ func TestNothingBesideTheSchema(t *testing.T) {
 	}
 }
 
+// Fleet shows what somebody has changed in a cluster as patches, in the middle of its statuses.
+func TestNoPatchesOfFleet(t *testing.T) {
+	var r redactor
+	modified := []any{map[string]any{"kind": "Plan", "patch": `{"args":["canary"]}`}}
+	object := map[string]any{"status": map[string]any{"display": map[string]any{"state": "Modified"}, "modifiedStatus": modified, "resources": modified,
+		"partitions": []any{map[string]any{"summary": modified}}, "summary": map[string]any{"modified": 1, "nonReadyResources": []any{
+			map[string]any{"name": "c", "message": "changed", "modifiedStatus": modified}}}}}
+	for _, kind := range kinds() {
+		if kind.resource.Group != "fleet.cattle.io" {
+			continue
+		}
+		body, err := json.Marshal(r.object(unstructured.Unstructured{Object: object}, kind.shown))
+		require.NoError(t, err)
+		require.NotContains(t, string(body), "canary", kind.resource)
+		require.Contains(t, string(body), "Modified", kind.resource)
+	}
+}
+
 func TestTexts(t *testing.T) {
 	r := redactor{}
 	r.learn(unstructured.Unstructured{Object: map[string]any{"status": map[string]any{

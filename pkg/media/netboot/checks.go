@@ -2,6 +2,7 @@ package netboot
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -55,7 +56,7 @@ func (c *checks) check(ctx context.Context, registration *Registration) {
 			_ = response.Body.Close()
 		}
 	}
-	if ctx.Err() != nil && problem != "" && context.Cause(ctx) == context.Canceled {
+	if ctx.Err() != nil && problem != "" && errors.Is(context.Cause(ctx), context.Canceled) {
 		return // The server stops.
 	}
 	c.mutex.Lock()

@@ -34,7 +34,8 @@ type Config struct {
 	HTTPPort int `yaml:"httpPort"`
 	// StatusAddress is where `netboot status` asks, host:port; 127.0.0.1:8067 by default.
 	StatusAddress string `yaml:"statusAddress"`
-	// NoticeOthers listens for other netboot servers on the segment; true by default. It binds port 68, beside a DHCP client.
+	// NoticeOthers listens for other netboot servers on the segment; true by default. It binds port 68 of the
+	// broadcast address, beside a DHCP client.
 	NoticeOthers *bool `yaml:"noticeOthers"`
 	// IPXE says where iPXE's binaries are.
 	IPXE IPXE `yaml:"ipxe"`

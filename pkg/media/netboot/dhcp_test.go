@@ -63,6 +63,7 @@ func TestFlood(t *testing.T) {
 	}
 	all := w.machines.all()
 	require.Len(t, all, maxMachines)
+	require.LessOrEqual(t, strings.Count(w.log.String(), "stage=Offered"), 40*linesPerSecond, "of 5000")
 	allowed := 0
 	for range 10_000 {
 		if w.answers.Allow() {

@@ -64,7 +64,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	who := visitor{mac: mac, uuid: uuid, address: remote.Addr().Unmap()}
 	registration, why := s.config.choose(mac, uuid, who.address)
 	if registration == nil {
-		s.fail(w, who, file, &refusal{status: http.StatusForbidden, text: "this machine is left alone: " + why})
+		s.fail(w, r, who, file, &refusal{status: http.StatusForbidden, text: "this machine is left alone: " + why})
 		return
 	}
 	who.registration = registration
@@ -73,11 +73,16 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serveBinary sends iPXE to firmware that fetches it over HTTP.
 func (s *server) serveBinary(w http.ResponseWriter, r *http.Request, name string) {
-	if name != s.config.IPXE.BIOS && name != s.config.IPXE.UEFI {
+	binary := s.config.IPXE.UEFI
+	switch name {
+	case binary:
+	case s.config.IPXE.BIOS:
+		binary = s.config.IPXE.BIOS
+	default:
 		http.NotFound(w, r)
 		return
 	}
-	file, err := os.Open(filepath.Join(s.config.IPXE.Folder, name))
+	file, err := os.Open(filepath.Join(s.config.IPXE.Folder, binary))
 	if err != nil {
 		s.log.Warnf("reading iPXE: %v", err)
 		http.NotFound(w, r)
@@ -101,14 +106,16 @@ func (s *server) serveMachine(w http.ResponseWriter, r *http.Request, who visito
 	case mediumFile:
 		script, err := s.script(r, registration)
 		if err != nil {
-			s.fail(w, who, file, err)
+			s.fail(w, r, who, file, err)
 			return
 		}
 		writeScript(w, script)
-	case kernelFile, initrdFile:
-		s.stream(w, r, who, file, registration.IPXEURL)
+	case kernelFile:
+		s.stream(w, r, who, part{kernelFile, StageKernel, beside(registration.IPXEURL, kernelFile)})
+	case initrdFile:
+		s.stream(w, r, who, part{initrdFile, StageInitrd, beside(registration.IPXEURL, initrdFile)})
 	case isoFile:
-		s.stream(w, r, who, file, registration.DownloadURL)
+		s.stream(w, r, who, part{isoFile, StageISO, registration.DownloadURL})
 	default:
 		http.NotFound(w, r)
 	}
@@ -128,7 +135,10 @@ func writeScript(w http.ResponseWriter, script []byte) {
 }
 
 // fail notes why a machine cannot boot, and tells it.
-func (s *server) fail(w http.ResponseWriter, who visitor, file string, err error) {
+func (s *server) fail(w http.ResponseWriter, r *http.Request, who visitor, file string, err error) {
+	if r.Context().Err() != nil {
+		err = errors.New("the machine hung up while the operator was asked")
+	}
 	answer := &refusal{status: http.StatusBadGateway, text: err.Error()}
 	if refused := (*refusal)(nil); errors.As(err, &refused) {
 		answer = refused
@@ -148,56 +158,50 @@ func (s *server) saw(who visitor, stage Stage, detail string) {
 	s.machines.saw(seen)
 }
 
-// stageOf is what a machine is at that fetches the file.
-func stageOf(file string) Stage {
-	switch file {
-	case kernelFile:
-		return StageKernel
-	case initrdFile:
-		return StageInitrd
-	}
-	return StageISO
+// part is one of the SeedImage's files: what machines call it, the stage that they are at with it, and where it is; empty where the
+// registration has no address for it.
+type part struct {
+	name    string
+	stage   Stage
+	address string
 }
 
-// stream passes a file of the SeedImage on, while it comes.
-func (s *server) stream(w http.ResponseWriter, r *http.Request, who visitor, file, address string) {
-	if address == "" {
-		s.fail(w, who, file, &refusal{status: http.StatusNotFound, text: "registration " + who.registration.Name + " has no address for it"})
+// stream passes a part on, while it comes.
+func (s *server) stream(w http.ResponseWriter, r *http.Request, who visitor, p part) {
+	if p.address == "" {
+		s.fail(w, r, who, p.name, &refusal{status: http.StatusNotFound, text: "registration " + who.registration.Name + " has no address for it"})
 		return
-	}
-	if file != isoFile {
-		address = beside(address, file)
 	}
 	whom := who.address.String()
 	if !s.streams.take(whom) {
-		s.fail(w, who, file, &refusal{status: http.StatusServiceUnavailable, retryAfter: strconv.Itoa(busyRetry), text: "too many machines at once; it is their turn first"})
+		s.fail(w, r, who, p.name, &refusal{status: http.StatusServiceUnavailable, retryAfter: strconv.Itoa(busyRetry), text: "too many machines at once; it is their turn first"})
 		return
 	}
 	defer s.streams.give(whom)
 	if r.Method == http.MethodHead {
-		response, err := s.upstream.get(r.Context(), http.MethodHead, address, r.Header)
+		response, err := s.upstream.get(r.Context(), http.MethodHead, p.address, r.Header)
 		if err != nil {
-			s.fail(w, who, file, err)
+			s.fail(w, r, who, p.name, err)
 			return
 		}
 		_ = response.Body.Close()
 		passHeader(w, response)
 		return
 	}
-	response, err := s.upstream.open(r.Context(), address, r.Header)
+	response, err := s.upstream.open(r.Context(), p.address, r.Header)
 	if err != nil {
-		s.fail(w, who, file, err)
+		s.fail(w, r, who, p.name, err)
 		return
 	}
 	defer response.Body.Close()
-	s.saw(who, stageOf(file), "is sent "+file)
+	s.saw(who, p.stage, "is sent "+p.name)
 	passHeader(w, response)
 	if err := s.pass(w, response.Body, who.mac); err != nil {
-		s.saw(who, StageFailed, file+": "+err.Error())
+		s.saw(who, StageFailed, p.name+": "+err.Error())
 		// Nothing but a broken connection tells a client that what it has is not all.
 		panic(http.ErrAbortHandler)
 	}
-	if file != kernelFile && response.StatusCode < http.StatusMultipleChoices && reachesEnd(response) {
+	if p.stage != StageKernel && response.StatusCode < http.StatusMultipleChoices && reachesEnd(response) {
 		s.saw(who, StageSent, "was sent all of it; once it has registered, it is a MachineInventory")
 	}
 }

@@ -151,7 +151,7 @@ func TestOperatorIsNotThere(t *testing.T) {
 	w = newWorld(t, "", func(w *world) {
 		w.operator.files["boot.ipxe"] = []byte("#!ipxe\nkernel " + w.operator.URL + "/seedimage/" + token + "/kernel\n")
 	})
-	require.Equal(t, "#!ipxe\nkernel kernel\n", string(w.get(t, http.MethodGet, folder+"medium.ipxe", nil).body), "an address with a token does not leave")
+	require.Equal(t, "#!ipxe\nkernel "+"kernel\n", string(w.get(t, http.MethodGet, folder+"medium.ipxe", nil).body), "an address with a token does not leave")
 
 	stranger := newWorld(t, "", func(w *world) { w.upstream.client.Transport.(*http.Transport).TLSClientConfig.RootCAs = nil })
 	answer := stranger.get(t, http.MethodGet, folder+"kernel", nil)
@@ -239,4 +239,39 @@ func TestStreamsAreBounded(t *testing.T) {
 func TestOtherInterfaces(t *testing.T) {
 	w := newWorld(t, "", func(w *world) { w.links.names = []string{"another0"} })
 	require.Equal(t, 404, w.get(t, http.MethodGet, folder+"boot.ipxe", nil).status)
+}
+
+// A machine that is switched off while it waits is no failure of the operator's.
+func TestMachineHangsUp(t *testing.T) {
+	began, release := make(chan struct{}), make(chan struct{})
+	w := newWorld(t, "", func(w *world) {
+		base := w.upstream.client.Transport
+		w.upstream.client.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/kernel") {
+				close(began)
+				<-r.Context().Done()
+				<-release
+				return nil, r.Context().Err()
+			}
+			return base.RoundTrip(r)
+		})
+	})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(w.http, "http://"))
+	require.NoError(t, err)
+	_, err = fmt.Fprintf(conn, "GET %skernel HTTP/1.1\r\nHost: x\r\n\r\n", folder)
+	require.NoError(t, err)
+	<-began
+	conn.Close()
+	close(release)
+	require.Equal(t, "kernel: the machine hung up while the operator was asked", w.waitForStage(t, biosMAC, StageFailed).Failure)
+}
+
+// A long way that breaks again and again, but comes further each time, ends well.
+func TestALongWay(t *testing.T) {
+	w := newWorld(t, "", func(w *world) { w.operator.files["initrd"] = make([]byte, 20<<20) })
+	w.operator.set(func() { w.operator.breakAt, w.operator.breaks = 2<<20, 3*resumes })
+	initrd := w.get(t, http.MethodGet, folder+"initrd", nil)
+	require.NoError(t, initrd.err)
+	require.Len(t, initrd.body, 20<<20)
+	require.Greater(t, len(slicesWithout(w.operator.requests(), "boot.ipxe", "usb.iso")), resumes+1)
 }

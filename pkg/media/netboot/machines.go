@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/time/rate"
 
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 )
@@ -55,10 +56,16 @@ type machines struct {
 	byMAC map[MAC]*Machine
 	now   func() time.Time
 	log   logrus.FieldLogger
+	// lines bounds what is logged, and leftOut counts what was not: anybody on the segment can make up machines.
+	lines   *rate.Limiter
+	leftOut int
 }
 
+// linesPerSecond is far above what a rack that is switched on makes.
+const linesPerSecond = 50
+
 func newMachines(log logrus.FieldLogger, now func() time.Time) *machines {
-	return &machines{byMAC: map[MAC]*Machine{}, now: now, log: log}
+	return &machines{byMAC: map[MAC]*Machine{}, now: now, log: log, lines: rate.NewLimiter(linesPerSecond, 20*linesPerSecond)}
 }
 
 // sighting is what a packet or request tells of a machine; what is empty is not known.
@@ -113,6 +120,14 @@ func (m *machines) saw(s sighting) {
 }
 
 func (m *machines) tell(machine *Machine) {
+	if !m.lines.AllowN(m.now(), 1) {
+		m.leftOut++
+		return
+	}
+	if m.leftOut > 0 {
+		m.log.Warnf("%d lines about machines were left out: there are too many at once", m.leftOut)
+		m.leftOut = 0
+	}
 	log := m.log.WithFields(logrus.Fields{"machine": machine.MAC, "stage": machine.Stage, "firmware": machine.Firmware})
 	if machine.Registration != "" {
 		log = log.WithField("registration", machine.Registration)

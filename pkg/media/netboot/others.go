@@ -99,7 +99,8 @@ func (o *others) all() []Other {
 	return list
 }
 
-// listenOthers binds the port that offers are broadcast to, beside the host's own DHCP client, which gets them as well.
+// listenOthers binds the port that offers are broadcast to, at the broadcast address: what is sent to the host's own DHCP client
+// still goes there, and that can bind its address at any time.
 func listenOthers(ctx context.Context, address string) (net.PacketConn, error) {
 	listen := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var failed error

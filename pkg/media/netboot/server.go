@@ -96,7 +96,7 @@ func (s *server) listen(ctx context.Context) (*sockets, error) {
 		return nil, err
 	}
 	if *s.config.NoticeOthers {
-		if open.others, err = listenOthers(ctx, anyAddress(s.ports.Client)); err != nil {
+		if open.others, err = listenOthers(ctx, netip.AddrPortFrom(broadcast, uint16(s.ports.Client)).String()); err != nil {
 			s.log.Infof("other netboot servers on the segment will not be noticed: %v", err)
 			open.others = nil
 		}
@@ -141,6 +141,7 @@ func (s *server) serve(ctx context.Context, open *sockets) error {
 	// TFTP's reader sees the end of ctx itself.
 	transfers := s.newTFTP(ctx)
 	context.AfterFunc(ctx, func() {
+		s.log.Infof("stops; what is being sent has %s", stopPatience)
 		for _, socket := range []*dhcpSocket{open.dhcp, open.proxy} {
 			_ = socket.conn.Close()
 		}

@@ -24,7 +24,7 @@ const (
 	// maxScript bounds a script, maxRefusal what is read of a refusal.
 	maxScript  = 64 << 10
 	maxRefusal = 4 << 10
-	// resumes is how often a transfer that broke goes on where it broke.
+	// resumes is how often a transfer goes on where it broke, before it has come a stride further.
 	resumes = 5
 )
 
@@ -74,7 +74,12 @@ func unreachable(err error) *refusal {
 }
 
 // beside is a file in the folder of the address.
-func beside(address, file string) string { return folderOf(address) + file }
+func beside(address, file string) string {
+	if address == "" {
+		return ""
+	}
+	return folderOf(address) + file
+}
 
 func folderOf(address string) string {
 	return strings.TrimSuffix(address, path.Base(address))
@@ -142,16 +147,18 @@ type body struct {
 	// at is the next byte's place in the file, and end the place behind the last; resumable is false where they are not known.
 	at, end   int64
 	resumable bool
-	left      int
+	// left is how often it may still go on, and broke the place where it last did.
+	left  int
+	broke int64
 }
 
-// open asks for a file and returns the response, whose Body goes on where a connection breaks.
+// open asks for a file and returns the response, whose Body goes on where a connection breaks, and must be closed.
 func (u *upstream) open(ctx context.Context, address string, header http.Header) (*http.Response, error) {
 	b := &body{ctx: ctx, upstream: u, address: address, left: resumes}
-	response, err := b.ask(http.MethodGet, header)
-	if err != nil {
+	if err := b.ask(header); err != nil {
 		return nil, err
 	}
+	response := b.response
 	b.etag = response.Header.Get("ETag")
 	b.resumable = strings.HasPrefix(b.etag, `"`) && response.ContentLength >= 0
 	if response.StatusCode == http.StatusPartialContent {
@@ -169,24 +176,29 @@ func (u *upstream) open(ctx context.Context, address string, header http.Header)
 }
 
 // ask sends a request that ends when nothing is heard for a while.
-func (b *body) ask(method string, header http.Header) (*http.Response, error) {
+func (b *body) ask(header http.Header) error {
 	ctx, cancel := context.WithCancel(b.ctx)
 	watch := time.AfterFunc(stall+headerPatience, cancel)
-	response, err := b.upstream.get(ctx, method, b.address, header)
+	response, err := b.upstream.get(ctx, http.MethodGet, b.address, header) //nolint:bodyclose // Close closes it.
 	if err != nil {
 		watch.Stop()
 		cancel()
-		return nil, err
+		return err
 	}
 	b.response, b.watch, b.cancel = response, watch, cancel
-	return response, nil
+	return nil
 }
 
 func (b *body) Read(buffer []byte) (int, error) {
 	for {
+		// The watch is over the operator only: between two reads a machine may take its time.
 		b.watch.Reset(stall)
 		n, err := b.response.Body.Read(buffer)
+		b.watch.Stop()
 		b.at += int64(n)
+		if b.at-b.broke >= stride {
+			b.left = resumes // What goes on well may break again.
+		}
 		if n > 0 && err != nil && !errors.Is(err, io.EOF) {
 			err = nil // It is met again by the next call.
 		}
@@ -205,6 +217,7 @@ func (b *body) Read(buffer []byte) (int, error) {
 // resume asks for the rest.
 func (b *body) resume(broke error) error {
 	_ = b.Close()
+	b.broke = b.at
 	for b.resumable && b.left > 0 && b.ctx.Err() == nil {
 		b.left--
 		select {
@@ -213,12 +226,11 @@ func (b *body) resume(broke error) error {
 			return b.ctx.Err()
 		}
 		header := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", b.at, b.end-1)}, "If-Range": {b.etag}}
-		response, err := b.ask(http.MethodGet, header)
-		if err != nil {
+		if err := b.ask(header); err != nil {
 			broke = err
 			continue
 		}
-		if response.StatusCode == http.StatusPartialContent && response.Header.Get("ETag") == b.etag {
+		if b.response.StatusCode == http.StatusPartialContent && b.response.Header.Get("ETag") == b.etag {
 			return nil
 		}
 		_ = b.Close()

@@ -39,7 +39,7 @@ type operator struct {
 
 func newOperator(t *testing.T) *operator {
 	o := &operator{etag: `"one"`, files: map[string][]byte{
-		"boot.ipxe": []byte("#!ipxe\nkernel kernel initrd=initrd quiet\ninitrd initrd\nboot\n"),
+		"boot.ipxe": []byte("#!ipxe\nkernel " + "kernel initrd=initrd quiet\ninitrd " + "initrd\nboot\n"),
 		"kernel":    bytes.Repeat([]byte("kernel "), 300_000), "initrd": bytes.Repeat([]byte("initrd "), 400_000), "usb.iso": bytes.Repeat([]byte("iso "), 900_000),
 	}}
 	o.Server = httptest.NewTLSServer(o)

@@ -32,10 +32,10 @@ type Settings struct {
 	Warnings []string
 }
 
-// DefaultFiles is where cloud-configs are looked for below a root folder, the later ones winning: on the medium, on the OEM
-// partition, on the persistent one.
+// DefaultFiles is where cloud-configs are looked for below a root folder, the later ones winning: on the medium, in its initrd and where that has
+// left it for the system, on the OEM partition, on the persistent one.
 func DefaultFiles() []string {
-	return []string{"run/initramfs/live/livecd-cloud-config.yaml", "oem/*.yaml", "oem/*.yml", "usr/local/cloud-config/*.yaml"}
+	return []string{"run/initramfs/live/livecd-cloud-config.yaml", "rancheros/seed.yaml", "run/rancheros/seed.yaml", "oem/*.yaml", "oem/*.yml", "usr/local/cloud-config/*.yaml"}
 }
 
 // ReadSettings reads the given files, or the default ones of the machine whose root folder is given, and its kernel command line. A file that

@@ -258,6 +258,7 @@ const (
 	NodeReasonHalted = "Halted"
 	// NodeReasonNotApplied: Fleet could not bring the plan into the cluster. Read its message, which is Fleet's.
 	NodeReasonNotApplied = "NotApplied"
-	// NodeReasonDisconnected: the node, or its whole cluster, has not been heard of. Bring it back; it goes on by itself then.
+	// NodeReasonDisconnected: the node, or its whole cluster, has not been heard of. Look at its power and network;
+	// it goes on by itself when it is back.
 	NodeReasonDisconnected = "Disconnected"
 )

@@ -65,6 +65,10 @@ const (
 	SecretKeyPreviousToken = "previousToken"
 	// SecretKeyPreviousTokenExpires: see SecretKeyPreviousToken.
 	SecretKeyPreviousTokenExpires = "previousTokenExpires"
+	// SecretKeyAdmitted is the home of a registration's status.admitted, joined by commas: a restore may have lost the status.
+	SecretKeyAdmitted = "admitted"
+	// SecretKeyDownloads is the same for a SeedImage's status.downloads.
+	SecretKeyDownloads = "downloads"
 	// MinMachineToken is the least length of a shared machine token, in bytes; shorter ones can be guessed.
 	MinMachineToken = 32
 )
@@ -113,4 +117,14 @@ func OwnedBy(owner metav1.Object, kind string) metav1.OwnerReference {
 	return metav1.OwnerReference{
 		APIVersion: SchemeGroupVersion.String(), Kind: kind, Name: owner.GetName(), UID: owner.GetUID(), Controller: &controller,
 	}
+}
+
+// Own gives an object that no controller owns to its owner, and tells whether it did: some tools restore objects without
+// their owner references. The object is written to.
+func Own(object, owner metav1.Object, kind string) bool {
+	if metav1.GetControllerOfNoCopy(object) != nil {
+		return false
+	}
+	object.SetOwnerReferences(append(object.GetOwnerReferences(), OwnedBy(owner, kind)))
+	return true
 }

@@ -43,6 +43,10 @@ func Open(path string) (*Device, error) {
 	if err != nil {
 		return nil, openError(path, err)
 	}
+	if err := waitForAnswers(raw); err != nil {
+		_ = raw.Close()
+		return nil, openError(path, err)
+	}
 	channel := &channel{ReadWriteCloser: raw}
 	if _, err := tpm2.GetManufacturer(channel); err != nil {
 		_ = channel.Close()
@@ -58,6 +62,24 @@ func Open(path string) (*Device, error) {
 		return nil, err
 	}
 	return device, nil
+}
+
+// waitForAnswers makes reading from the TPM wait until it has answered. Go opens devices for reading without waiting, and then the kernel says "end
+// of file" while the TPM still works, and "busy" to the next command. The library below would wait by itself if it saw the file, which our channel hides.
+func waitForAnswers(raw io.ReadWriteCloser) error {
+	file, ok := raw.(*os.File)
+	if !ok {
+		return nil
+	}
+	connection, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := connection.Control(func(fd uintptr) { failed = syscall.SetNonblock(int(fd), false) }); err != nil {
+		return err
+	}
+	return failed
 }
 
 // readEK takes the first endorsement key that the library lists, as every client of this protocol has always done: another

@@ -2,6 +2,7 @@ package tpm
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"syscall"
 
@@ -75,7 +76,7 @@ func diagnose(tpm io.ReadWriter, err error) *Error {
 		return &Error{Cause: PasswordSet, Message: "the TPM's owner or endorsement hierarchy has a password",
 			Hint: "remove it, or clear the TPM in the firmware's setup", Err: err}
 	default:
-		return &Error{Cause: Unusable, Message: "the TPM refuses to work",
+		return &Error{Cause: Unusable, Message: fmt.Sprintf("the TPM refuses to work (%v)", err),
 			Hint: "reboot; if it stays, clear the TPM in the firmware's setup", Err: err}
 	}
 }
