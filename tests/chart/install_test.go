@@ -113,8 +113,9 @@ func (w world) register(t *testing.T, serial, url string) {
 	require.NoError(t, err)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(ca, w.Rancher.CACert(), 0o600))
-	result, err := m.Register(t.Context(), url, ca, "--emulate-tpm")
-	require.NoError(t, err, "%+v", result)
+	result, err := m.Register(t.Context(), url, ca)
+	require.NoError(t, err)
+	require.Zero(t, result.ExitCode, result.Stderr)
 }
 
 // machinesRegister goes through Rancher's tunnel, to replicas with the rights of a chart without values.
