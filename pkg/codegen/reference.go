@@ -144,7 +144,11 @@ func limits(schema apiextensionsv1.JSONSchemaProps, required bool) string {
 		{schema.MaxItems, "at most %d entries"},
 		{schema.MaxProperties, "at most %d keys"},
 	} {
-		if limit.value != nil {
+		switch {
+		case limit.value == nil:
+		case *limit.value == 1 && strings.HasPrefix(limit.words, "at least"):
+			add("not empty")
+		default:
 			add(limit.words, *limit.value)
 		}
 	}
