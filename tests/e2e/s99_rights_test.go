@@ -18,13 +18,14 @@ import (
 // unseen are rights that the scenarios need not show a use of, each with the reason why it is granted all the same, and where its
 // use is tested.
 var unseen = map[string]string{
-	"get machineregistrations.rancheros.cattle.io":  "two machines reserve a place in the same instant; pkg/registration/server",
-	"get machineinventories.rancheros.cattle.io":    "two replicas make one machine in the same instant; tests/exactlyonce",
-	"delete machineinventories.rancheros.cattle.io": "one machine registers in two namespaces in the same instant; tests/exactlyonce",
-	"get managedosversions.rancheros.cattle.io":     "somebody makes a version of the same name in the same instant; pkg/controllers/oschannel",
-	"get seedimages.rancheros.cattle.io":            "two replicas count a download in the same instant; pkg/media/library",
-	"get bundles.fleet.cattle.io":                   "a leader that is new does not know of the Bundle that the old one has just made; pkg/controllers/osimage",
-	"get pods/log.":                                 "no kubelet runs here, and so no pod prints anything; pkg/controllers/oschannel",
+	"get machineregistrations.rancheros.cattle.io":       "two machines reserve a place in the same instant; pkg/registration/server",
+	"get machineinventories.rancheros.cattle.io":         "two replicas make one machine in the same instant; tests/exactlyonce",
+	"delete machineinventories.rancheros.cattle.io":      "one machine registers in two namespaces in the same instant; tests/exactlyonce",
+	"get managedosversions.rancheros.cattle.io":          "somebody makes a version of the same name in the same instant; pkg/controllers/oschannel",
+	"get seedimages.rancheros.cattle.io":                 "two replicas count a download in the same instant; pkg/media/library",
+	"get bundles.fleet.cattle.io":                        "a leader that is new does not know of the Bundle that the old one has just made; pkg/controllers/osimage",
+	"get clusterregistrationtokens.management.cattle.io": "a cache does not know yet of the token that is there; pkg/controllers/inventory",
+	"get pods/log.": "no kubelet runs here, and so no pod prints anything; pkg/controllers/oschannel",
 }
 
 // What the chart grants is what the operator asked for in the scenarios: no verb is a wildcard, and none goes unused. That none
