@@ -38,6 +38,10 @@ func unpack(t *testing.T, archive string) map[string]string {
 	}
 }
 
+// careless is a secret where everybody may read it, and which the operator hands on as it must: an upgrade's container is in its
+// Bundle, password and all.
+const careless = "careless-9b3e71"
+
 // Secrets wherever a user may put one, and others wherever the operator and Rancher do: none is in the archive.
 const withCanaries = `
 apiVersion: rancheros.cattle.io/v1
@@ -84,9 +88,9 @@ stringData: {token: CANARY-0123456789abcdef0123456789abcdef}
 func Test25SupportBundle(t *testing.T) {
 	ns := namespace(t, "s25-bundle")
 	url := registration(t, ns, "machines", `{cloudConfig: {users: [{name: root, passwd: `+canary+`}]}}`)
-	apply(t, strings.ReplaceAll(withCanaries, "CANARY", canary), "-n", ns)
+	apply(t, strings.ReplaceAll(withCanaries, "CANARY", careless), "-n", ns)
 	// Somebody gives the operator's Deployment a proxy by hand, password and all.
-	kubectl(t, "set", "env", "deployment/rancheros-operator", "-n", harness.Namespace, "HTTPS_PROXY=https://user:"+canary+"@proxy.example.com")
+	kubectl(t, "set", "env", "deployment/rancheros-operator", "-n", harness.Namespace, "HTTPS_PROXY=https://user:"+careless+"@proxy.example.com")
 	t.Cleanup(func() {
 		kubectl(t, "set", "env", "deployment/rancheros-operator", "-n", harness.Namespace, "HTTPS_PROXY-")
 	})
@@ -131,7 +135,7 @@ func Test25SupportBundle(t *testing.T) {
 
 func requireNoSecrets(t *testing.T, files map[string]string) {
 	t.Helper()
-	needles := map[string]string{canary: "the canary"}
+	needles := map[string]string{canary: "the canary", careless: "what a user was careless with"}
 	secrets, err := world.Kube.CoreV1().Secrets("").List(t.Context(), metav1.ListOptions{})
 	require.NoError(t, err)
 	for _, secret := range secrets.Items {
