@@ -48,7 +48,7 @@ func run(m *testing.M) (int, error) {
 		err = canNamespace()
 	}
 	if err == nil {
-		return enter()
+		return outside()
 	}
 	if os.Getenv("RANCHEROS_LAB") == "required" {
 		return 1, err
@@ -67,6 +67,18 @@ func canNamespace() error {
 		return fmt.Errorf("network namespaces or /dev/net/tun cannot be used: %w: %s", err, output)
 	}
 	return nil
+}
+
+// outside makes the media, for which a kernel is fetched, where there still is a way to the world.
+func outside() (int, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	build := exec.CommandContext(ctx, filepath.Join("..", "..", "scripts", "build-live.sh"))
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		return 1, fmt.Errorf("making the media: %w", err)
+	}
+	return enter()
 }
 
 // inside starts the world in the network that is its own.
@@ -119,11 +131,6 @@ func startWorld(ctx context.Context) (stop func() error, err error) {
 	})
 	if err != nil {
 		return nil, err
-	}
-	build := exec.CommandContext(ctx, filepath.Join(world.Root, "scripts", "build-live.sh"))
-	build.Stdout, build.Stderr = os.Stderr, os.Stderr
-	if err := build.Run(); err != nil {
-		return nil, errors.Join(fmt.Errorf("making the medium: %w", err), world.Stop())
 	}
 	media = httptest.NewServer(http.FileServer(http.Dir(filepath.Join(world.Bin(), "live"))))
 	fmt.Fprintf(os.Stderr, "lab: the world is there after %.0f s\n", time.Since(started).Seconds())
