@@ -21,7 +21,7 @@ stage "generated files are as committed" scripts/generate.sh --check
 stage "lint" scripts/lint.sh
 stage "tests" tests
 # Long enough to notice a parser that breaks at once; the long runs are at night.
-stage "fuzz" scripts/fuzz.sh 2
+stage "fuzz" scripts/fuzz.sh 1000x
 stage "demo" scripts/demo.sh -once
 echo "=== all stages passed; the tests' summary once more:"
 grep -E '^DONE ' "$summary"
