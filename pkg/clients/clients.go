@@ -125,7 +125,7 @@ func newShared(config *rest.Config) (client.SharedClientFactory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making clients: %w", err)
 	}
-	return shared, decodeInventoriesFast(shared)
+	return newFastInventories(shared, config)
 }
 
 // secretsOfType are the Secrets of one type, in all namespaces or in those that are served.
@@ -161,7 +161,7 @@ func (c *Clients) addFactory(options *cache.SharedCacheFactoryOptions) controlle
 
 // newFactory makes a factory with caches of its own, on the connections that all factories share.
 func (c *Clients) newFactory(options *cache.SharedCacheFactoryOptions) controller.SharedControllerFactory {
-	return controller.NewSharedControllerFactory(cache.NewSharedCachedFactory(c.clients, options), nil)
+	return newStandbyFactory(cache.NewSharedCachedFactory(c.clients, options))
 }
 
 func (c *Clients) addTyped(ctx context.Context, fenced, events *rest.Config) error {

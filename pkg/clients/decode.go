@@ -16,26 +16,46 @@ import (
 )
 
 // Of inventories there are very many, and each change of one reaches every replica. Kubernetes' own decoder walks over the
-// bytes of an event eight times: to learn the kind of the event, to cut the object out, to learn its kind, and to decode
-// it, each time looking first whether it is JSON at all. The API server writes the kind first, always; so it can be read
-// off, and the bytes are walked over twice. Whatever begins otherwise is left to Kubernetes' decoder.
+// bytes of an event ten times: to find its end, to learn its kind, to cut the object out, to learn its kind, and to decode
+// it, most of them after having looked whether it is JSON at all. The API server writes the kind first, always, and an event to a line
+// (frames.go); so both can be read off, and the bytes are walked over twice. Whatever begins otherwise is left to Kubernetes' decoder.
 
-// decodeInventoriesFast makes the shared client of inventories decode so. It must be called before anybody uses that.
-func decodeInventoriesFast(shared client.SharedClientFactory) error {
-	inventories := shared.ForResourceKind(v1.SchemeGroupVersion.WithResource(v1.MachineInventoryResourceName), "MachineInventory", true)
-	config := inventories.Config
-	config.NegotiatedSerializer = fastNegotiator{config.NegotiatedSerializer}
-	config.RateLimiter = inventories.RESTClient.GetRateLimiter()
-	fast, err := rest.UnversionedRESTClientFor(&config)
+// fastInventories hands out a client of inventories that decodes so, and the clients of all else as ever.
+type fastInventories struct {
+	client.SharedClientFactory
+	client *client.Client
+}
+
+func newFastInventories(shared client.SharedClientFactory, config *rest.Config) (client.SharedClientFactory, error) {
+	usual := shared.ForResourceKind(inventoryResource, inventoryKind.Kind, true)
+	fast := usual.Config
+	fast.NegotiatedSerializer = fastNegotiator{fast.NegotiatedSerializer}
+	fast.RateLimiter = usual.RESTClient.GetRateLimiter()
+	rest, err := rest.UnversionedRESTClientFor(&fast)
 	if err != nil {
-		return fmt.Errorf("making client of inventories: %w", err)
+		return nil, fmt.Errorf("making client of inventories: %w", err)
 	}
-	inventories.RESTClient, inventories.Config = fast, config
-	return nil
+	// Without a kind lasso does not write it into each object that comes, which takes a goroutine between every watch and its cache.
+	inventories := client.NewClient(inventoryResource, "", true, rest, config.Timeout)
+	inventories.Config = fast
+	return fastInventories{shared, inventories}, nil
+}
+
+// ForResourceKind is client.SharedClientFactory's.
+func (f fastInventories) ForResourceKind(resource schema.GroupVersionResource, kind string, namespaced bool) *client.Client {
+	if resource == inventoryResource {
+		return f.client
+	}
+	return f.SharedClientFactory.ForResourceKind(resource, kind, namespaced)
 }
 
 // fastNegotiator decodes JSON fast, and encodes as ever.
 type fastNegotiator struct{ runtime.NegotiatedSerializer }
+
+// DecoderToVersion is runtime.NegotiatedSerializer's. There is one version, and objects keep the kind that they come with.
+func (fastNegotiator) DecoderToVersion(decoder runtime.Decoder, _ runtime.GroupVersioner) runtime.Decoder {
+	return decoder
+}
 
 // SupportedMediaTypes is runtime.NegotiatedSerializer's.
 func (n fastNegotiator) SupportedMediaTypes() []runtime.SerializerInfo {
@@ -48,6 +68,7 @@ func (n fastNegotiator) SupportedMediaTypes() []runtime.SerializerInfo {
 		if infos[i].StreamSerializer != nil {
 			stream := *infos[i].StreamSerializer
 			stream.Serializer = fastSerializer{stream.Serializer}
+			stream.Framer = fastFramer{stream.Framer}
 			infos[i].StreamSerializer = &stream
 		}
 	}
@@ -57,6 +78,8 @@ func (n fastNegotiator) SupportedMediaTypes() []runtime.SerializerInfo {
 type fastSerializer struct{ runtime.Serializer }
 
 var (
+	inventoryResource = v1.SchemeGroupVersion.WithResource(v1.MachineInventoryResourceName)
+
 	inventoryKind = v1.SchemeGroupVersion.WithKind("MachineInventory")
 	listKind      = v1.SchemeGroupVersion.WithKind("MachineInventoryList")
 
@@ -107,6 +130,7 @@ func target(data []byte, into runtime.Object) (runtime.Object, schema.GroupVersi
 var (
 	eventStart  = []byte(`{"type":"`)
 	objectStart = []byte(`","object":`)
+	eventEnd    = []byte("}\n")
 )
 
 // cutEvent takes an event apart, if it looks as the API server writes it. The object shares the bytes of data: what decodes

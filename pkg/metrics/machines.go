@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -47,10 +48,11 @@ func newMachineCounts(leading *atomic.Bool) *machineCounts {
 	return &machineCounts{desc: desc(machines), leading: leading, classes: map[types.UID]class{}}
 }
 
-// AddMachines counts the machines of the informer, which may run already.
-func (m *Metrics) AddMachines(informer cache.SharedIndexInformer) error {
+// AddMachines counts the machines of a running informer, and tells of them when it has seen all. It is for the replica that leads:
+// the others, which do not tell of the fleet, need not look at each change.
+func (m *Metrics) AddMachines(ctx context.Context, informer cache.SharedIndexInformer) error {
 	counts := newMachineCounts(&m.leading)
-	if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	counting, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(object any) { counts.put(object) },
 		UpdateFunc: func(before, after any) {
 			// Gone and made anew while nobody looked.
@@ -60,11 +62,17 @@ func (m *Metrics) AddMachines(informer cache.SharedIndexInformer) error {
 			counts.put(after)
 		},
 		DeleteFunc: func(object any) { counts.drop(uid(object)) },
-	}); err != nil {
+	})
+	if err != nil {
 		return fmt.Errorf("counting machines: %w", err)
 	}
-	m.registry.MustRegister(counts)
-	return nil
+	select {
+	case <-counting.HasSyncedChecker().Done():
+		m.registry.MustRegister(counts)
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func uid(object any) types.UID {

@@ -59,9 +59,8 @@ func newWorld(t *testing.T, objects ...runtime.Object) *world {
 	w.AddTunnel(tunnel{server.TunnelState{Connected: true, Since: time.Unix(1000, 0), Reconnects: 3}})
 	w.AddFleet(Fleet{Registrations: clients.MachineRegistration().Cache(), Images: clients.ManagedOSImage().Cache(), Channels: clients.ManagedOSVersionChannel().Cache()})
 	informer := cache.NewSharedIndexInformer(w.machines, &v1.MachineInventory{}, 0, cache.Indexers{})
-	require.NoError(t, w.AddMachines(informer))
 	go informer.RunWithContext(t.Context())
-	require.True(t, cache.WaitForCacheSync(t.Context().Done(), informer.HasSynced))
+	require.NoError(t, w.AddMachines(t.Context(), informer))
 	return w
 }
 

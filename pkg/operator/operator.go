@@ -130,7 +130,7 @@ func (o *operator) connect(ctx context.Context, config *rest.Config) (err error)
 		Images:        o.clients.RancherOS.ManagedOSImage().Cache(),
 		Channels:      o.clients.RancherOS.ManagedOSVersionChannel().Cache(),
 	})
-	return o.metrics.AddMachines(o.clients.RancherOS.MachineInventory().Informer())
+	return nil
 }
 
 // control starts the controllers. Handlers stay until the process ends: lasso takes them away, when their context ends,
@@ -140,7 +140,10 @@ func (o *operator) control(ctx context.Context) error {
 		ChannelNetworks: o.options.channelNetworks(), ChannelAsked: o.metrics.ChannelAsked,
 	})
 	o.library.Lead(ctx)
-	return o.clients.StartHandlers(ctx, o.options.Workers)
+	if err := o.clients.StartHandlers(ctx, o.options.Workers); err != nil {
+		return err
+	}
+	return endedOr(ctx, o.metrics.AddMachines(ctx, o.clients.RancherOS.MachineInventory().Informer()))
 }
 
 // newServer makes what answers machines, on every replica.

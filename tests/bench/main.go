@@ -6,7 +6,7 @@
 //	again            the same machines once more: no write
 //	storm            1,200 machines at the same moment
 //
-// first and again are measured with an empty and with a full inventory. CPU is of four processes, from /proc/<pid>/stat: the
+// All but the storm are measured three times with an empty and three times with a full inventory, and medians are compared. CPU is of four processes, from /proc/<pid>/stat: the
 // replica that serves the machines, the one that leads and whose controllers follow up, the API server, and the benchmark
 // itself with its machines. All share the same cores. How much slower these are than the ones that the targets were set on
 // is measured before and after each line, and taken out of what is compared with a target in milliseconds.
@@ -26,18 +26,19 @@ import (
 )
 
 func main() {
-	full := flag.Int("inventories", 20000, "how many inventories a full inventory has")
+	inventories := flag.Int("inventories", 20000, "how many inventories a full inventory has")
 	profile := flag.String("profile", "", "`FILE`.first and FILE.again get CPU profiles of the serving replica")
 	machines := flag.Int("machines", 2000, "how many machines register in each measurement")
+	against := flag.String("against", "", "compare with another `OPERATOR`, the name of a program in bin/, and measure nothing else")
 	flag.Parse()
 	logrus.SetLevel(logrus.WarnLevel)
-	if err := run(context.Background(), *full, *machines, *profile); err != nil {
+	if err := run(context.Background(), *inventories, *machines, *profile, *against); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, full, machines int, profile string) (err error) {
+func run(ctx context.Context, inventories, machines int, profile, against string) (err error) {
 	dir, err := os.MkdirTemp("", "rancheros-bench-")
 	if err != nil {
 		return fmt.Errorf("making a folder: %w", err)
@@ -59,13 +60,21 @@ func run(ctx context.Context, full, machines int, profile string) (err error) {
 		return err
 	}
 	b.profile = profile
+	if against != "" {
+		return b.against(ctx, against)
+	}
 	fmt.Printf("%-36s %8s %8s %8s %8s   CPU ms each:\n", "", "per", "p50", "p95", "p99")
 	fmt.Printf("%-36s %8s %8s %8s %8s %9s %9s %9s %9s %8s %6s\n", "", "second", "ms", "ms", "ms", "serving", "leading", "API", "clients", "writes", "slower")
 	if err := b.warmUp(ctx); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{b.rawCreates, b.empty, b.storm, func(ctx context.Context) error { return b.fill(ctx, full) }, b.full} {
-		if err := step(ctx); err != nil {
+	for _, step := range []func() error{
+		func() error { return b.state(ctx, empty) },
+		func() error { return b.storm(ctx) },
+		func() error { return b.fill(ctx, inventories) },
+		func() error { return b.state(ctx, full) },
+	} {
+		if err := step(); err != nil {
 			return err
 		}
 	}

@@ -146,6 +146,12 @@ func (w *World) ControlPlanePID() int {
 	return w.controlPlane.command.Process.Pid
 }
 
+// CollectGarbage makes the API server do so now.
+func (w *World) CollectGarbage(ctx context.Context) error {
+	_, err := w.Kubectl(ctx, "get", "--raw", "/debug/pprof/heap?gc=1")
+	return err
+}
+
 // Bin is the folder of the programs.
 func (w *World) Bin() string {
 	return filepath.Join(w.Root, "bin")
