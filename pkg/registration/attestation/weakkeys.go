@@ -1,10 +1,11 @@
 package attestation
 
 import (
+	"bytes"
 	"crypto/rsa"
 	"fmt"
-	"math"
 	"math/big"
+	"sync"
 )
 
 const (
@@ -36,34 +37,27 @@ func soundRSA(key *rsa.PublicKey) error {
 	return nil
 }
 
-// smallFactor finds a prime factor below 752, or 0. Primes are multiplied into 32-bit products first, so that the long
-// division is done once per product and not once per prime.
-func smallFactor(n *big.Int) uint32 {
-	modulus := n.Bytes()
-	product, group := uint64(1), []uint32(nil)
-	check := func() uint32 {
-		rest := remainder(modulus, uint32(product))
-		for _, prime := range group {
-			if rest%prime == 0 {
-				return prime
-			}
-		}
-		return 0
-	}
+// smallPrimes is the product of the odd primes below 752.
+var smallPrimes = sync.OnceValue(func() *big.Int {
+	product := big.NewInt(1)
 	for prime := uint32(3); prime < 752; prime += 2 {
-		if !isPrime(prime) {
-			continue
+		if isPrime(prime) {
+			product.Mul(product, big.NewInt(int64(prime)))
 		}
-		if product*uint64(prime) > math.MaxUint32 {
-			if factor := check(); factor != 0 {
-				return factor
-			}
-			product, group = 1, group[:0]
-		}
-		product *= uint64(prime)
-		group = append(group, prime)
 	}
-	return check()
+	return product
+})
+
+// smallFactor finds a prime factor below 752, or 0. What a number has in common with the product of all those primes costs less to
+// find out than the remainder of each.
+func smallFactor(n *big.Int) uint32 {
+	common := new(big.Int).GCD(nil, nil, n, smallPrimes()).Bytes()
+	for prime := uint32(3); prime < 752 && !bytes.Equal(common, []byte{1}); prime += 2 {
+		if isPrime(prime) && remainder(common, prime) == 0 {
+			return prime
+		}
+	}
+	return 0
 }
 
 // remainder is a big-endian number modulo a 32-bit one.
