@@ -37,6 +37,9 @@ func runCommand() *cli.Command {
 			if c.Bool("print-config") {
 				return callOf(c.App).Print(c, flags)
 			}
+			if err := operator.RelaxTimers(options.TimerSlack); err != nil {
+				logrus.Warnf("going on without --timer-slack: %v", err)
+			}
 			warnOfForeignVariables()
 			return operator.Run(c.Context, options)
 		},
@@ -89,6 +92,8 @@ func connectionFlags(o *operator.Options) []cli.Flag {
 			Usage: "most requests to the API server at once"},
 		&cli.IntFlag{Name: "workers", EnvVars: []string{"WORKERS"}, Destination: &o.Workers, Value: 5,
 			Usage: "how many objects of a kind are worked on at the same time"},
+		&cli.DurationFlag{Name: "timer-slack", EnvVars: []string{"TIMER_SLACK"}, Destination: &o.TimerSlack,
+			Usage: "how much later than asked for the kernel may wake the operator's threads, which saves CPU in virtual machines; 0 for what it has"},
 		&cli.BoolFlag{Name: "leader-elect", EnvVars: []string{"LEADER_ELECT"}, Destination: &o.LeaderElect, Value: true,
 			Usage: "run controllers only while holding the lease; false for a single replica"},
 		&cli.BoolFlag{Name: "ignore-lease", EnvVars: []string{"IGNORE_LEASE"}, Destination: &o.IgnoreLease,

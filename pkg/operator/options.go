@@ -15,6 +15,9 @@ import (
 // allNamespaces stands for all of them in SecretNamespaces.
 const allNamespaces = "*"
 
+// maxTimerSlack is what no time that the operator keeps would notice.
+const maxTimerSlack = 10 * time.Millisecond
+
 // Options are what a deployment decides; cmd/rancheros-operator documents each. Durations are Go durations.
 type Options struct {
 	// Kubeconfig is a file; empty means the pod's own ServiceAccount.
@@ -45,6 +48,8 @@ type Options struct {
 	QPS, Burst int
 	// Workers is how many objects of a kind are reconciled at the same time.
 	Workers int
+	// TimerSlack is how much later than asked for the kernel may wake our threads; 0 leaves it as it is.
+	TimerSlack time.Duration
 	// ChannelNetworks are networks, such as 127.0.0.0/8, that channels may reach although they are forbidden otherwise.
 	ChannelNetworks []string
 	// MaxInFlight is how many machines are answered at the same time.
@@ -67,11 +72,19 @@ func (o *Options) Validate() error {
 		between("burst", o.Burst, max(1, min(o.QPS, 20000)), 20000),
 		between("workers", o.Workers, 1, 100),
 		between("max-in-flight", o.MaxInFlight, 1, 65536),
+		o.validateTimerSlack(),
 		o.validateMedia(),
 		o.validateNames(),
 		o.validateNetworks(),
 		o.validateSecretNamespaces(),
 	)
+}
+
+func (o *Options) validateTimerSlack() error {
+	if o.TimerSlack < 0 || o.TimerSlack > maxTimerSlack {
+		return fmt.Errorf("--timer-slack must be between 0 and %s, not %s", maxTimerSlack, o.TimerSlack)
+	}
+	return nil
 }
 
 func (o *Options) validateSecretNamespaces() error {

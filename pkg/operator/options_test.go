@@ -126,6 +126,8 @@ func TestValidateRefuses(t *testing.T) {
 		{"F27 ten thousand", func(o *Options) { o.Workers = 10000 }, "--workers"},
 		{"networks that are none", func(o *Options) { o.ChannelNetworks = []string{"127.0.0.0/8", "localhost"} }, `--channel-networks must be networks such as 127.0.0.0/8, not "localhost"`},
 		{"a folder to copy from, and none to copy to", func(o *Options) { o.MediaFolder = "/mnt" }, "--media-dir must be given with --media-folder"},
+		{"timers that are too late", func(o *Options) { o.TimerSlack = time.Second }, "--timer-slack must be between 0 and 10ms, not 1s"},
+		{"timers that are early", func(o *Options) { o.TimerSlack = -1 }, "--timer-slack must be between 0 and 10ms, not -1ns"},
 		{"a cache of nothing", func(o *Options) { o.MediaDir = "/var/media" }, "--media-cache-gib must be from 1 to 100000, not 0"},
 		{"a base that is larger than the cache", func(o *Options) { o.MediaDir, o.MediaCacheGiB, o.MediaMaxBaseGiB = "/var/media", 5, 8 }, "--media-max-base-gib must be from 1 to 5, not 8"},
 		{"a namespace that is none", func(o *Options) { o.SecretNamespaces = []string{"fleet-default", "Fleet"} }, `--secret-namespaces must be names of namespaces, or * for all, not "Fleet"`},
