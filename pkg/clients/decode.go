@@ -83,6 +83,8 @@ var (
 	inventoryKind = v1.SchemeGroupVersion.WithKind("MachineInventory")
 	listKind      = v1.SchemeGroupVersion.WithKind("MachineInventoryList")
 
+	inventoryType = metav1.TypeMeta{APIVersion: inventoryKind.GroupVersion().String(), Kind: inventoryKind.Kind}
+
 	inventoryStart = startOf(inventoryKind)
 	listStart      = startOf(listKind)
 )
@@ -104,6 +106,17 @@ func (s fastSerializer) Decode(data []byte, defaults *schema.GroupVersionKind, i
 	}
 	if err := json.UnmarshalCaseSensitivePreserveInts(data, object); err != nil {
 		return nil, &kind, fmt.Errorf("decoding %s: %w", kind.Kind, err)
+	}
+	// All of them share the words that they begin with.
+	switch object := object.(type) {
+	case *v1.MachineInventory:
+		object.TypeMeta = inventoryType
+	case *v1.MachineInventoryList:
+		for i := range object.Items {
+			if object.Items[i].TypeMeta == inventoryType {
+				object.Items[i].TypeMeta = inventoryType
+			}
+		}
 	}
 	return object, &kind, nil
 }

@@ -13,7 +13,8 @@ import (
 
 // A replica that does not lead fills its caches and runs no handlers, for weeks. lasso listens to a cache from when anybody asks
 // for it, and until the handlers are started, it remembers the key of every change for them, each time anew. In a busy Rancher
-// that is hundreds of megabytes a day. So on our caches it listens when handlers are started, and hears of all that is there then.
+// that is hundreds of megabytes a day. So on our caches it listens when handlers are started, and hears of all that is there then. (The
+// first resync of such a handler comes after twice the period, since client-go counts that from the start of the watch.)
 
 // standbyFactory is a factory whose controllers listen to their caches from Start on.
 type standbyFactory struct {
@@ -26,8 +27,12 @@ func newStandbyFactory(caches cache.SharedCacheFactory) standbyFactory {
 	return standbyFactory{controller.NewSharedControllerFactory(standby, nil), standby}
 }
 
-// Start starts the handlers.
+// Start starts the handlers when the caches are filled, which may take long: a group of kinds may be installed in part only.
 func (f standbyFactory) Start(ctx context.Context, workers int) error {
+	if err := f.caches.Start(ctx); err != nil {
+		return fmt.Errorf("starting caches: %w", err)
+	}
+	f.caches.WaitForCacheSync(ctx)
 	if err := f.caches.listen(); err != nil {
 		return err
 	}
@@ -97,6 +102,7 @@ func (i *standbyInformer) AddEventHandler(handler clientcache.ResourceEventHandl
 func (i *standbyInformer) listen() error {
 	i.mutex.Lock()
 	defer i.mutex.Unlock()
+	i.seen = true // What comes from now on listens at once.
 	if i.handler == nil {
 		return nil
 	}

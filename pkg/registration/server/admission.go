@@ -27,22 +27,24 @@ type applicant struct {
 // admit is pure: it decides whether the machine may register, and says how its identity is established.
 //
 // What the registration demands of a TPM holds for every machine, also for those that registered under milder demands.
-// That it takes no new machines holds for new ones alone: a machine that is known may come back after a wipe.
+// That it takes no new machines holds for new ones alone: a machine that is known may come back after a wipe. One that came by
+// another registration of the namespace is new to this one each time; else the mildest one would open them all.
 func admit(a applicant) (assurance string, err error) {
 	if assurance, err = establish(a); err != nil {
 		return "", err
 	}
-	if a.known != nil {
-		return assurance, nil
-	}
 	admission := a.registration.Spec.Admission
 	switch {
+	case a.known != nil && !cameByAnother(a.known, a.registration):
+		return assurance, nil
 	case a.registration.Spec.Paused:
 		return "", &protocol.Error{Code: protocol.CodePaused, RetryAfter: setupRetry, Message: "this registration takes no new machines for now",
 			Hint: "an administrator must set spec.paused of the MachineRegistration to false"}
 	case admission != nil && admission.ExpiresAt != nil && !a.now.Before(admission.ExpiresAt.Time):
 		return "", &protocol.Error{Code: protocol.CodeExpired, Message: "this registration has expired",
 			Hint: "an administrator must set a later spec.admission.expiresAt, or give this machine another registration URL"}
+	case a.known != nil && wantsApproval(a.registration) && a.known.Spec.Approved == nil:
+		return "", pending(a.known)
 	}
 	return assurance, nil
 }
@@ -76,9 +78,10 @@ func establish(a applicant) (string, error) {
 	return v1.AssuranceFirstUse, nil
 }
 
-// isListed tells whether an administrator named this TPM: in the registration, or by an inventory made beforehand.
+// isListed tells whether an administrator named this TPM: in the registration, or by an inventory made beforehand. That another
+// registration lists it says nothing here.
 func isListed(a applicant) bool {
-	if a.known != nil && (!attested(a.known) || a.known.Labels[v1.LabelAssurance] == v1.AssuranceListed) {
+	if a.known != nil && !cameByAnother(a.known, a.registration) && (!attested(a.known) || a.known.Labels[v1.LabelAssurance] == v1.AssuranceListed) {
 		return true
 	}
 	admission := a.registration.Spec.Admission
@@ -104,6 +107,16 @@ func unendorsed(a applicant) error {
 // attested tells whether the operator has seen this machine prove its key; an inventory that a person wrote is a wish.
 func attested(inventory *v1.MachineInventory) bool {
 	return inventory.Labels[v1.LabelRegistration] != ""
+}
+
+// cameByAnother tells whether the machine has proven itself at another registration of the namespace.
+func cameByAnother(inventory *v1.MachineInventory, registration *v1.MachineRegistration) bool {
+	return attested(inventory) && inventory.Labels[v1.LabelRegistration] != registration.Name
+}
+
+// wantsApproval tells whether a person has to approve each machine.
+func wantsApproval(registration *v1.MachineRegistration) bool {
+	return registration.Spec.Admission != nil && registration.Spec.Admission.Approval == v1.ApprovalManual
 }
 
 // mayHave refuses machines that get nothing, or nothing yet: those that another has replaced, those that a person has to

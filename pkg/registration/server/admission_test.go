@@ -28,6 +28,13 @@ func TestAdmit(t *testing.T) {
 	proven := func(assurance string) *v1.MachineInventory {
 		return &v1.MachineInventory{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1.LabelRegistration: "edge", v1.LabelAssurance: assurance}}}
 	}
+	// byAnother is a machine that the registration "other" has let in.
+	byAnother := func(assurance string, approved *bool) *v1.MachineInventory {
+		machine := proven(assurance)
+		machine.Labels[v1.LabelRegistration], machine.Spec.Approved = "other", approved
+		return machine
+	}
+	manual := &v1.AdmissionSpec{Approval: v1.ApprovalManual}
 	listed := []v1.EndorsementKeyHash{v1.EndorsementKeyHash(hash)}
 	for _, test := range []struct {
 		why         string
@@ -64,11 +71,19 @@ func TestAdmit(t *testing.T) {
 		{why: "paused, but known", mode: v1.EndorsementAny, paused: true, known: proven(v1.AssuranceFirstUse), want: v1.AssuranceFirstUse},
 		{why: "C21: expired this very moment", mode: v1.EndorsementAny, admission: &v1.AdmissionSpec{ExpiresAt: &past}, code: protocol.CodeExpired},
 		{why: "expired, but known", mode: v1.EndorsementAny, admission: &v1.AdmissionSpec{ExpiresAt: &past}, known: premade, want: v1.AssuranceListed},
+		{why: "by another registration", mode: v1.EndorsementAny, known: byAnother(v1.AssuranceFirstUse, nil), want: v1.AssuranceFirstUse},
+		{why: "by another registration, paused", mode: v1.EndorsementAny, paused: true, known: byAnother(v1.AssuranceFirstUse, nil), code: protocol.CodePaused},
+		{why: "by another registration, expired", mode: v1.EndorsementAny, admission: &v1.AdmissionSpec{ExpiresAt: &past}, known: byAnother(v1.AssuranceFirstUse, nil), code: protocol.CodeExpired},
+		{why: "by another registration, which lists it", mode: v1.EndorsementListed, known: byAnother(v1.AssuranceListed, nil), code: protocol.CodeForbidden},
+		{why: "by another registration, and listed here", mode: v1.EndorsementListed, admission: &v1.AdmissionSpec{EndorsementKeys: listed}, known: byAnother(v1.AssuranceFirstUse, nil), want: v1.AssuranceListed},
+		{why: "by another registration, which needs nobody's approval", mode: v1.EndorsementAny, admission: manual, known: byAnother(v1.AssuranceFirstUse, nil), code: protocol.CodePending},
+		{why: "by another registration, and approved", mode: v1.EndorsementAny, admission: manual, known: byAnother(v1.AssuranceFirstUse, new(true)), want: v1.AssuranceFirstUse},
+		{why: "by this registration, before it wanted approval", mode: v1.EndorsementAny, admission: manual, known: proven(v1.AssuranceFirstUse), want: v1.AssuranceFirstUse},
 		{why: "not expired yet", mode: v1.EndorsementAny, admission: &v1.AdmissionSpec{ExpiresAt: &future}, want: v1.AssuranceFirstUse},
 	} {
 		t.Run(test.why, func(t *testing.T) {
 			got, err := admit(applicant{
-				registration: &v1.MachineRegistration{Spec: v1.MachineRegistrationSpec{Admission: test.admission, Paused: test.paused}},
+				registration: &v1.MachineRegistration{ObjectMeta: metav1.ObjectMeta{Name: "edge"}, Spec: v1.MachineRegistrationSpec{Admission: test.admission, Paused: test.paused}},
 				trust:        trust{mode: test.mode},
 				identity:     attestation.Identity{Hash: hash, Certificate: test.certificate, Emulated: test.emulated},
 				known:        test.known,

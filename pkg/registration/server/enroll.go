@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -25,9 +26,13 @@ import (
 func (s *Server) enroll(registration *v1.MachineRegistration, demands trust, identity attestation.Identity, smbios map[string]any) (*v1.MachineInventory, error) {
 	inventory, err := s.letIn(registration, demands, identity, smbios)
 	if err != nil {
-		s.tellRefused(registration, identity, protocol.AsError(err))
+		refusal := *protocol.AsError(err)
+		s.tellRefused(registration, identity, &refusal)
+		// The log's line says whom it is about; the machine is told nothing of it.
+		refusal.Reason = strings.TrimSuffix(fmt.Sprintf("TPM hash %s at registration %s/%s: %s", identity.Hash, registration.Namespace, registration.Name, refusal.Reason), ": ")
+		return inventory, &refusal
 	}
-	return inventory, err
+	return inventory, nil
 }
 
 func (s *Server) letIn(registration *v1.MachineRegistration, demands trust, identity attestation.Identity, smbios map[string]any) (*v1.MachineInventory, error) {
@@ -44,9 +49,14 @@ func (s *Server) letIn(registration *v1.MachineRegistration, demands trust, iden
 		return nil, err
 	}
 	count := &s.enrolled.known
-	if inventory == nil || !attested(inventory) {
+	switch {
+	case inventory == nil || !attested(inventory):
 		count = &s.enrolled.fresh
 		if inventory, err = s.settle(registration, inventory, identity.Hash, assurance, smbios); err != nil {
+			return nil, err
+		}
+	case cameByAnother(inventory, registration):
+		if err := s.reserve(registration, identity.Hash); err != nil {
 			return nil, err
 		}
 	}
@@ -58,9 +68,9 @@ func (s *Server) letIn(registration *v1.MachineRegistration, demands trust, iden
 }
 
 // settle makes the inventory of a new machine, or makes one that was written beforehand the machine's own; once at a
-// time for one machine.
+// time for one machine and registration.
 func (s *Server) settle(registration *v1.MachineRegistration, premade *v1.MachineInventory, hash, assurance string, smbios map[string]any) (*v1.MachineInventory, error) {
-	settled, err, _ := s.enrolling.Do(registration.Namespace+"/"+hash, func() (any, error) {
+	settled, err, _ := s.enrolling.Do(registration.Namespace+"/"+registration.Name+"/"+hash, func() (any, error) {
 		if premade != nil {
 			return s.adopt(registration, premade, assurance)
 		}
@@ -146,6 +156,11 @@ func (s *Server) create(registration *v1.MachineRegistration, hash, assurance st
 		if err != nil {
 			return nil, asUnavailable(err)
 		}
+		if created.Labels[v1.LabelRegistration] != registration.Name {
+			// What lets it in here is decided when our cache has it.
+			return nil, &protocol.Error{Code: protocol.CodeUnavailable, RetryAfter: busyRetry, Message: "this machine's inventory has just been made by another hand",
+				Hint: "it is looked at again by itself", Reason: "not by this registration: " + created.Name}
+		}
 		return created, notDeleting(created)
 	}
 	if err != nil {
@@ -187,9 +202,13 @@ func (s *Server) tellRefused(registration *v1.MachineRegistration, identity atte
 	default:
 		return
 	}
+	why := refusal.Message
+	if refusal.Code == protocol.CodeCertificateRequired && identity.Certificate != nil {
+		why += " (" + identity.Certificate.Problem + ")"
+	}
 	if s.refusalsTold.spend(string(registration.UID)+"/"+string(refusal.Code)) == nil {
 		s.Events.Eventf(registration, corev1.EventTypeWarning, "MachineRefused", "the machine with TPM hash %s was refused: %s; %s",
-			identity.Hash, refusal.Message, refusal.Hint)
+			identity.Hash, why, refusal.Hint)
 	}
 }
 
@@ -218,7 +237,7 @@ func newInventory(registration *v1.MachineRegistration, hash, assurance string, 
 	}
 	inventory.Labels[v1.LabelRegistration] = registration.Name
 	inventory.Labels[v1.LabelAssurance] = assurance
-	if admission := registration.Spec.Admission; admission != nil && admission.Approval == v1.ApprovalManual {
+	if wantsApproval(registration) {
 		approved := false
 		inventory.Spec.Approved = &approved
 	}

@@ -3,10 +3,12 @@ package server
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -229,4 +231,70 @@ func TestInventoryWrittenElsewhere(t *testing.T) {
 	w := newWorld(t, wish)
 	require.Contains(t, w.register(t, client, nuc), `"hostname"`)
 	require.Len(t, w.Inventories.Names(), 2)
+}
+
+// guarded is a second registration of the namespace, which takes nobody without a person's word, and its path.
+func (w world) guarded(admission *v1.AdmissionSpec) (*v1.MachineRegistration, string) {
+	token := strings.Repeat("z", len(goodToken))
+	registration, secret := edge(), tokenSecret("guarded")
+	registration.Name, registration.Spec.Admission = "guarded", admission
+	registration.Spec.CloudConfig.Raw = []byte(`{"users":[{"name":"root","passwd":"GUARDED"}]}`)
+	secret.Data["token"] = []byte(token)
+	w.Put(registration, secret)
+	return registration, strings.TrimSuffix(registrationPath, goodToken) + token
+}
+
+// The mildest registration of a namespace opens no other one.
+func TestAnotherRegistrationOfTheNamespace(t *testing.T) {
+	w := newWorld(t)
+	registration, path := w.guarded(&v1.AdmissionSpec{Approval: v1.ApprovalManual, MaxMachines: new(1)})
+	client := newMachine(t)
+	ask := func(client *machine.OldClient) string {
+		conversation, err := client.Register(t.Context(), w.url+path, nuc)
+		require.NoError(t, err)
+		return string(conversation.Final)
+	}
+	require.Contains(t, w.register(t, client, nuc), `"hostname"`)
+	made := w.Inventories.All()[0]
+	require.Nil(t, made.Spec.Approved)
+	require.NotContains(t, ask(client), "GUARDED")
+
+	made.Spec.Approved = new(true)
+	w.Put(made)
+	require.Contains(t, ask(client), "GUARDED")
+	require.Equal(t, "edge", w.Inventories.All()[0].Labels[v1.LabelRegistration], "it stays where it came by")
+	require.Contains(t, ask(client), "GUARDED", "its place is its own")
+
+	other := newMachine(t)
+	w.register(t, other, nil)
+	for _, machine := range w.Inventories.All() {
+		machine.Spec.Approved = new(true)
+		w.Put(machine)
+	}
+	require.NotContains(t, ask(other), "GUARDED", "one machine and no more")
+
+	registration = w.Registrations.All()[slices.IndexFunc(w.Registrations.All(), func(r *v1.MachineRegistration) bool { return r.Name == "guarded" })]
+	registration.Spec.Paused = true
+	w.Put(registration)
+	require.NotContains(t, ask(client), "GUARDED")
+}
+
+// At two registrations in the same moment, a machine gets nothing that only one of them would give.
+func TestTwoRegistrationsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	_, path := w.guarded(&v1.AdmissionSpec{Approval: v1.ApprovalManual})
+	for range 50 {
+		client := newMachine(t)
+		var both sync.WaitGroup
+		for _, url := range []string{w.url + path, w.url + registrationPath} {
+			both.Go(func() {
+				conversation, err := client.Register(t.Context(), url, nil)
+				if err == nil {
+					assert.NotContains(t, string(conversation.Final), "GUARDED")
+				}
+			})
+		}
+		both.Wait()
+	}
+	require.Len(t, w.Inventories.All(), 50)
 }
