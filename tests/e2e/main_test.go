@@ -20,7 +20,11 @@ const patience = 30 * time.Second
 // canary stands in every secret that the scenarios put anywhere; it must show up in no log, event or status.
 const canary = "canary-5f1d2c"
 
-var world *harness.World
+var (
+	world *harness.World
+	// secrets are those of the whole run.
+	secrets *needles
+)
 
 func TestMain(m *testing.M) {
 	code, err := run(m)
@@ -47,7 +51,13 @@ func run(m *testing.M) (int, error) {
 	if err != nil {
 		return 1, fmt.Errorf("%w (the programs in bin/ are built by `make build-test`; logs are in %s)", err, dir)
 	}
+	following, stop := context.WithCancel(context.Background())
+	defer stop()
+	if secrets, err = gatherNeedles(following); err != nil {
+		return 1, errors.Join(err, world.Stop())
+	}
 	code := m.Run()
+	stop()
 	err = errors.Join(world.Stop(), checkLog())
 	if code == 0 && err == nil {
 		return 0, os.RemoveAll(dir)

@@ -26,7 +26,8 @@ import (
 
 // TestBadTokens is security.md 3.3, the cases of the header's JSON (T1-T3, T20, T50): what the strict parser or Begin refuses. The other cases are in
 // TestBadEKs (T4-T7, T18, T36-T42, T49), TestBadAKs (T21-T35), certificate_test.go (T8-T17, T19, T53) and session_test.go (T41, T43-T45, T48, T51,
-// T52, T54). T46 and T47 are about what the server keeps (a counter on an inventory, another tenant's claim) and are tested there.
+// T52, T54). T47 is about what the server keeps, another tenant's claim, and is tested there. T46 wants a counter on the inventory, which any
+// stranger who knows a public key could drive up: failed proofs are counted and logged by the server, and write nothing.
 func TestBadTokens(t *testing.T) {
 	f := newForge(t)
 	good, err := json.Marshal(f.token(t))

@@ -146,6 +146,12 @@ func (s *Server) create(registration *v1.MachineRegistration, hash, assurance st
 		return nil, err
 	}
 	created, err := s.Inventories.Create(desired)
+	if mayBeSaved(err) {
+		// The answer was lost, perhaps not the inventory. If it is there, it is this machine's first one, and told of as such.
+		if found, missing := s.Inventories.Get(desired.Namespace, desired.Name, metav1.GetOptions{}); missing == nil && sameMachine(found, desired) {
+			created, err = found, nil
+		}
+	}
 	if apierrors.IsAlreadyExists(err) {
 		// Another replica was faster, or our cache lags: the same machine, unless somebody took its name by hand.
 		created, err = s.Inventories.Get(desired.Namespace, desired.Name, metav1.GetOptions{})
@@ -168,6 +174,16 @@ func (s *Server) create(registration *v1.MachineRegistration, hash, assurance st
 	}
 	s.tellRegistered(registration, created, assurance)
 	return created, nil
+}
+
+// mayBeSaved is true of errors that do not say whether a request was carried out.
+func mayBeSaved(err error) bool {
+	return err != nil && (apierrors.ReasonForError(err) == metav1.StatusReasonUnknown || apierrors.IsInternalError(err) || apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err))
+}
+
+// sameMachine tells whether two inventories of one name are of the same machine, by the same registration.
+func sameMachine(a, b *v1.MachineInventory) bool {
+	return index.TPMHash(a) == index.TPMHash(b) && a.Labels[v1.LabelRegistration] == b.Labels[v1.LabelRegistration] && a.DeletionTimestamp == nil
 }
 
 // tellRegistered is the audit of a decision: one line in the log, and one event on the registration.

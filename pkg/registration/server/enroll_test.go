@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -211,6 +212,24 @@ func TestFailedSaveIsNoSuccess(t *testing.T) {
 	require.Equal(t, "the machine could not be saved", w.register(t, client, nuc), "and the API server's words stay inside")
 	w.Fail = nil
 	require.Contains(t, w.register(t, client, nuc), `"hostname"`)
+}
+
+// The API server has saved the inventory, and its answer was lost: the machine is registered, and told of like any other.
+func TestLostAnswerOfASave(t *testing.T) {
+	w := newWorld(t)
+	client := newMachine(t)
+	w.Fail = func(request memoryapi.Request) error {
+		if request.Verb != "create" {
+			return nil
+		}
+		made := inventory(request.Name, v1.MachineInventorySpec{TPM: client.TPM.EndorsementHash()})
+		made.Labels = map[string]string{v1.LabelRegistration: "edge", v1.LabelAssurance: v1.AssuranceFirstUse}
+		w.Put(made)
+		return io.ErrUnexpectedEOF
+	}
+	require.Contains(t, w.register(t, client, nuc), `"hostname"`)
+	require.Contains(t, <-w.recorder.Events, "MachineRegistered")
+	require.EqualValues(t, 1, w.server.Enrolled().New)
 }
 
 // The same hash for one key, whatever kind of key it is.
