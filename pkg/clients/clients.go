@@ -50,6 +50,8 @@ type Serving struct {
 	RancherOS rancherosv1.Interface
 	// Secrets reads and writes any Secret that our rights allow, uncached.
 	Secrets corev1controllers.SecretClient
+	// Events tells people what happened to an object. Of machines there may be a storm: what the log says of them is for the caller.
+	Events record.EventRecorder
 }
 
 // Clients are the typed controllers, by the API group of their kind.
@@ -70,7 +72,7 @@ type Clients struct {
 	Jobs typedbatchv1.JobsGetter
 	// Pods: see Jobs.
 	Pods typedcorev1.PodsGetter
-	// Events tells people what happened to an object.
+	// Events tells people what happened to an object, and the log.
 	Events record.EventRecorder
 	// Serving is for those who answer machines.
 	Serving Serving
@@ -176,7 +178,8 @@ func (c *Clients) addTyped(ctx context.Context, fenced, events *rest.Config) err
 	c.Jobs, c.Pods = jobs, client
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.Events("")})
-	c.Events = broadcaster.NewRecorder(schemes.All, corev1.EventSource{Component: "rancheros-operator"})
+	c.Serving.Events = broadcaster.NewRecorder(schemes.All, corev1.EventSource{Component: "rancheros-operator"})
+	c.Events = audited{c.Serving.Events}
 	return nil
 }
 

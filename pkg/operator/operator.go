@@ -154,7 +154,7 @@ func (o *operator) newServer(facts *server.FactsWriter) *server.Server {
 		Inventories:   o.clients.Serving.RancherOS.MachineInventory(),
 		Registrations: o.clients.Serving.RancherOS.MachineRegistration(),
 		Secrets:       o.clients.Serving.Secrets,
-		Events:        o.clients.Events,
+		Events:        o.clients.Serving.Events,
 		Facts:         facts,
 		Media:         media{o.library},
 		MaxInFlight:   o.options.MaxInFlight,
@@ -183,7 +183,7 @@ func (o *operator) serve(ctx context.Context, group *errgroup.Group, registratio
 	if o.options.TunnelSecretName == "" {
 		return nil
 	}
-	with := server.TunnelOptions{Handler: registration, Events: o.clients.Events}
+	with := server.TunnelOptions{Handler: registration, Events: o.clients.Serving.Events}
 	if o.options.ListenAddr == "" {
 		o.health.wait(waitTunnel)
 		with.Opened = func() { o.health.done(waitTunnel) }
