@@ -130,3 +130,47 @@ func TestJoinedWithSharedToken(t *testing.T) {
 	require.Zero(t, registered.ExitCode)
 	require.NotContains(t, registered.Stderr, "another machine", "it is the same disk")
 }
+
+// Registering again changes nothing about having joined, as long as it is the same machine and the same server.
+func TestJoinedStaysJoined(t *testing.T) {
+	t.Setenv("RECORD", filepath.Join(t.TempDir(), "record"))
+	t.Setenv("SCRIPT_ENDS", "0")
+	server, caFile := newServer(t, pretend.Script{CACerts: "ca", InstallScript: recorder, Inventory: []byte(assigned)})
+	other, _ := newServer(t, pretend.Script{})
+	for _, c := range []struct {
+		why    string
+		change func(*testing.T, *pretend.Machine)
+		url    string
+		joined bool
+	}{
+		{"the same machine and server", nil, server.RegistrationURL(), true},
+		{"a server that registers under another name than it is joined by", func(*testing.T, *pretend.Machine) {
+			other.Set(func(s *pretend.Script) { s.Final = []byte(strings.Replace(answer, "SERVER", server.URL, 1)) })
+		}, other.RegistrationURL(), true},
+		{"another server", func(*testing.T, *pretend.Machine) {
+			other.Set(func(s *pretend.Script) { s.Final = []byte(strings.Replace(answer, "SERVER", other.URL, 1)) })
+		}, other.RegistrationURL(), false},
+		{"another machine", func(t *testing.T, machine *pretend.Machine) { require.NoError(t, os.Remove(machine.TPMFile())) }, server.RegistrationURL(), false},
+	} {
+		machine := newMachine(t, "")
+		store := client.Store{Root: machine.Root}
+		require.Zero(t, runHere(t, machine, "register", "--once", "--url", server.RegistrationURL(), "--ca-file", caFile).ExitCode, c.why)
+		result := joinHere(t, machine)
+		require.Zero(t, result.ExitCode, "%s: %s", c.why, result.Stderr)
+		before, err := store.LoadState()
+		require.NoError(t, err, c.why)
+		require.False(t, before.JoinedAt.IsZero(), c.why)
+
+		if c.change != nil {
+			c.change(t, machine)
+		}
+		result = runHere(t, machine, "register", "--once", "--url", c.url, "--ca-file", caFile)
+		require.Zero(t, result.ExitCode, "%s: %s", c.why, result.Stderr)
+		after, err := store.LoadState()
+		require.NoError(t, err, c.why)
+		require.Equal(t, c.joined, after.JoinedAt.Equal(before.JoinedAt), c.why)
+		if c.joined {
+			require.Contains(t, joinHere(t, machine).Stdout, "has joined its cluster on", c.why)
+		}
+	}
+}
