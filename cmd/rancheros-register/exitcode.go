@@ -35,7 +35,7 @@ const (
 )
 
 const exitCodeHelp = `Exit codes:
-    0  done
+    0  done, or there is nothing to do
     1  a defect of this program, or interrupted
     2  a flag, a file or the kernel command line is wrong
     3  no TPM                        4  no permission to use the TPM

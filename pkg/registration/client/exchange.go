@@ -62,7 +62,7 @@ func (c *conversation) exchange(ctx context.Context) (*reply, error) {
 	case "":
 		if c.report.CallHome {
 			return nil, &protocol.Error{Code: protocol.CodeUnsupported, Message: "this server is too old to be called home",
-				Hint: "nothing is wrong with this machine; have the operator updated"}
+				Hint: "nothing is wrong with this machine; have the operator updated", Err: ErrServerTooOld}
 		}
 		r.frame, err = converseV1(conn, proof)
 	default:
