@@ -42,7 +42,8 @@ const exitCodeHelp = `Exit codes:
     5  the TPM is busy               6  a TPM 1.2
     7  the TPM has locked itself     8  the registration demands an endorsement certificate, which this TPM lacks
     9  the TPM has a password set, or refuses to work
-   10  the server cannot be reached  11  the server's certificate is not trusted
+   10  the server, or the proxy before it, cannot be reached
+   11  the server's certificate is not trusted
    12  this machine's clock is wrong 13  the server refuses this machine
    14  not yet: pending approval, not assigned, or the server is busy (with --once)
    15  the server's answer makes no sense
