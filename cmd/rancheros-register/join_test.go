@@ -1,15 +1,19 @@
 package main
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/urfave/cli/v2"
 
 	"github.com/rancher/rancheros-operator/pkg/registration/client"
+	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 	pretend "github.com/rancher/rancheros-operator/tests/machine"
 )
 
@@ -173,4 +177,28 @@ func TestJoinedStaysJoined(t *testing.T) {
 			require.Contains(t, joinHere(t, machine).Stdout, "has joined its cluster on", c.why)
 		}
 	}
+}
+
+// A server, or a proxy before it, that is busy when the machine's turn has come is asked again for the script, too.
+func TestJoinInsists(t *testing.T) {
+	t.Setenv("RECORD", filepath.Join(t.TempDir(), "record"))
+	t.Setenv("SCRIPT_ENDS", "0")
+	var refused sync.Map
+	server, caFile := newServer(t, pretend.Script{Raw: func(w http.ResponseWriter, r *http.Request) {
+		if _, before := refused.LoadOrStore(r.URL.Path, true); before {
+			_, _ = w.Write([]byte(recorder))
+			return
+		}
+		protocol.WriteHTTPError(w, &protocol.Error{Code: protocol.CodeUnavailable, Message: "busy", RetryAfter: time.Second})
+	}})
+	machine := newMachine(t, "")
+	// Told its role, a machine that shares a secret asks for nothing but what it installs.
+	require.NoError(t, machine.WriteFile("oem/rancherd.yaml", "rancherd:\n  server: "+server.URL+"\n  token: "+sharedToken+"\n  role: agent\n"))
+	result := joinHere(t, machine, "--ca-file", caFile)
+	require.Equal(t, exitNotYet, result.ExitCode, "--once is once: %s", result.Stderr)
+	refused.Clear()
+	result = joinHere(t, machine, "--ca-file", caFile, "--once=false")
+	require.Zero(t, result.ExitCode, result.Stderr)
+	require.Equal(t, 2, strings.Count(result.Stderr, "Asking again in "), result.Stderr)
+	require.Contains(t, result.Stderr, "the script speaks")
 }

@@ -113,7 +113,7 @@ func connectBy(proxy *url.URL, config *tls.Config) func(ctx context.Context, net
 		}
 		// Neither a deadline nor an end of the context interrupts a read otherwise.
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
-		response, err := askToConnect(conn, proxy, address)
+		response, err := askToConnect(conn, proxy, address) //nolint:bodyclose // to close it is to read on, in what the server says
 		if !stop() {
 			err = ctx.Err()
 		}
