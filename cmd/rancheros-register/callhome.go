@@ -5,13 +5,17 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/rancher/rancheros-operator/pkg/registration/attestation/tpm"
 	"github.com/rancher/rancheros-operator/pkg/registration/client"
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 )
 
 const callHomeHelp = `Tells Rancher this machine's host name, addresses, and OS image and version, proven by the TPM, and prints whether the
 machine still has its place in a cluster. It asks once and changes nothing on the machine; rancheros-call-home.timer runs it
-every hour. Server and CA are those of the last registration.`
+every hour. Server and CA are those of the last registration.
+
+A machine without a TPM, which shares a secret with Rancher, has nothing to report, and a server that is too old takes no reports. Both
+are said, and are no failure.`
 
 func callHomeCommand(out *console) *cli.Command {
 	return &cli.Command{
@@ -37,19 +41,31 @@ func callHome(c *cli.Context, out *console) error {
 	if err != nil {
 		return err
 	}
+	if settings.Token != "" && settings.Token != client.TPMToken {
+		return nothingToReport(out)
+	}
 	endpoint, err := serverEndpoint(c, settings, store, state)
 	if err != nil {
 		return err
 	}
-	request := client.InventoryRequest{Endpoint: endpoint, Token: first(settings.Token, client.TPMToken)}
-	if request.Token == client.TPMToken {
-		if request.Prover, err = openTPM(c, out); err != nil {
-			return err
-		}
-		defer request.Prover.Close()
+	prover, err := openTPM(c, out)
+	var tpmError *tpm.Error
+	if errors.As(err, &tpmError) && tpmError.Cause == tpm.Missing && settings.Token == "" && state.Identity == "" && !state.JoinedAt.IsZero() {
+		// It has joined with a secret that was given by --token-file, and is in no cloud-config.
+		return nothingToReport(out)
 	}
+	if err != nil {
+		return err
+	}
+	defer prover.Close()
 	out.progress("Reporting to %s.", hostOf(endpoint.URL))
+	request := client.InventoryRequest{Endpoint: endpoint, Token: client.TPMToken, Prover: prover}
 	assignment, err := client.CallHome(c.Context, request, readFacts(c, out))
+	if errors.Is(err, client.ErrServerTooOld) {
+		// Every hour of every machine would be a failed unit otherwise, until somebody updates something else.
+		out.result("Nothing was reported: %s is too old to be called home. Nothing is wrong with this machine; have the operator updated.", hostOf(endpoint.URL))
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -62,5 +78,11 @@ func callHome(c *cli.Context, out *console) error {
 	default:
 		out.result("Reported. This machine is not assigned to a cluster.")
 	}
+	return nil
+}
+
+// nothingToReport is no failure: the timer runs on machines without a TPM, too.
+func nothingToReport(out *console) error {
+	out.result("Nothing to report: this machine shares a secret with Rancher, and only machines with a TPM call home.")
 	return nil
 }

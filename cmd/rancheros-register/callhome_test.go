@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rancher/rancheros-operator/pkg/media/iso"
+	"github.com/rancher/rancheros-operator/pkg/registration/client"
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 	pretend "github.com/rancher/rancheros-operator/tests/machine"
 )
@@ -45,16 +46,41 @@ func TestCallHome(t *testing.T) {
 	})
 	result = runHere(t, machine, "call-home")
 	require.Equal(t, exitNotYet, result.ExitCode, "the unit takes it for no failure")
+	server.Set(func(s *pretend.Script) { s.Refusal = &protocol.Error{Code: protocol.CodeRevoked, Message: "replaced"} })
+	require.Equal(t, exitRefused, runHere(t, machine, "call-home").ExitCode, "a no is a failure")
 	server.Set(func(s *pretend.Script) { s.Refusal, s.V2 = nil, false })
 	result = runHere(t, machine, "call-home")
-	require.Equal(t, exitRefused, result.ExitCode)
-	require.Contains(t, result.Stderr, "too old to be called home")
+	require.Zero(t, result.ExitCode, "the server's age is no failure of this machine: %s", result.Stderr)
+	require.Contains(t, result.Stdout, "too old to be called home")
+}
 
-	require.NoError(t, machine.WriteFile("oem/rancherd.yaml", "rancherd:\n  token: "+sharedToken+"\n"))
-	require.NoError(t, os.Remove(machine.Root+"/oem/99_rancheros.yaml"))
-	result = runHere(t, machine, "call-home")
-	require.Equal(t, exitConfig, result.ExitCode, result.Stderr)
+// A machine that shares a secret has nothing to report, and its timer nothing to complain of.
+func TestCallHomeWithoutTPM(t *testing.T) {
+	machine := newMachine(t, "")
+	require.NoError(t, machine.WriteFile("oem/rancherd.yaml", "rancherd:\n  server: https://127.0.0.1:1\n  token: "+sharedToken+"\n"))
+	result := runHere(t, machine, "call-home")
+	require.Zero(t, result.ExitCode, result.Stderr)
+	require.Equal(t, "Nothing to report: this machine shares a secret with Rancher, and only machines with a TPM call home.\n", result.Stdout)
 	require.NotContains(t, result.Stderr, sharedToken)
+
+	// --token-file leaves no token behind, but that the machine has joined without an identity.
+	joined := client.State{Server: "https://127.0.0.1:1", JoinedAt: time.Now()}
+	registered := client.State{Server: joined.Server, Identity: "a TPM's", JoinedAt: joined.JoinedAt}
+	for _, c := range []struct {
+		why, config string
+		state       client.State
+		want        int
+	}{
+		{"joined, and never had a TPM", "", joined, exitOK},
+		{"a TPM that is gone", "", registered, exitTPMMissing},
+		{"a TPM that is asked for", "rancherd:\n  token: tpm://\n", joined, exitTPMMissing},
+	} {
+		machine := newMachine(t, "")
+		require.NoError(t, machine.WriteFile("oem/rancherd.yaml", c.config))
+		require.NoError(t, client.Store{Root: machine.Root}.SaveState(c.state))
+		result := runHere(t, nil, "call-home", "--root", machine.Root, "--tpm-device", "/nowhere")
+		require.Equal(t, c.want, result.ExitCode, "%s: %s", c.why, result.Stderr)
+	}
 }
 
 // What a person at the machine reads.

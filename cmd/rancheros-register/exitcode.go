@@ -35,14 +35,15 @@ const (
 )
 
 const exitCodeHelp = `Exit codes:
-    0  done
+    0  done, or there is nothing to do
     1  a defect of this program, or interrupted
     2  a flag, a file or the kernel command line is wrong
     3  no TPM                        4  no permission to use the TPM
     5  the TPM is busy               6  a TPM 1.2
     7  the TPM has locked itself     8  the registration demands an endorsement certificate, which this TPM lacks
     9  the TPM has a password set, or refuses to work
-   10  the server cannot be reached  11  the server's certificate is not trusted
+   10  the server, or the proxy before it, cannot be reached
+   11  the server's certificate is not trusted
    12  this machine's clock is wrong 13  the server refuses this machine
    14  not yet: pending approval, not assigned, or the server is busy (with --once)
    15  the server's answer makes no sense

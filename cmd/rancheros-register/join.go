@@ -82,16 +82,10 @@ func joinAt(c *cli.Context, out *console) error {
 		return err
 	}
 	var answer *protocol.InventoryAnswer
-	ask := func(ctx context.Context) (err error) {
+	if err := j.insist(c.Context, func(ctx context.Context) (err error) {
 		answer, err = j.ask(ctx)
 		return err
-	}
-	if c.Bool(flagOnce) {
-		err = ask(c.Context)
-	} else {
-		err = client.Retry{First: 5 * time.Second, Max: 30 * time.Second, OnFailure: out.retrying}.Do(c.Context, ask)
-	}
-	if err != nil {
+	}); err != nil {
 		return err
 	}
 	if err := j.install(c.Context, answer); err != nil || c.Bool(flagDryRun) {
@@ -100,6 +94,14 @@ func joinAt(c *cli.Context, out *console) error {
 	// A machine that shares a secret has not registered, and remembers all the same that it has joined.
 	state.Server, state.JoinedAt = serverOf(j.endpoint.URL), time.Now().UTC()
 	return j.store.SaveState(state)
+}
+
+// insist asks until it is answered, or once.
+func (j *joining) insist(ctx context.Context, ask func(context.Context) error) error {
+	if j.cli.Bool(flagOnce) {
+		return ask(ctx)
+	}
+	return client.Retry{First: 5 * time.Second, Max: 30 * time.Second, OnFailure: j.out.retrying}.Do(ctx, ask)
 }
 
 // gather finds server, token, role and CA: flags win over cloud-configs, those over what registration has left.
@@ -179,8 +181,11 @@ func (j *joining) ask(ctx context.Context) (*protocol.InventoryAnswer, error) {
 
 // install runs Rancher's script, or prints how it would.
 func (j *joining) install(ctx context.Context, answer *protocol.InventoryAnswer) error {
-	ca, err := client.TrustedCACerts(ctx, j.endpoint)
-	if err != nil {
+	var ca []byte
+	if err := j.insist(ctx, func(ctx context.Context) (err error) {
+		ca, err = client.TrustedCACerts(ctx, j.endpoint)
+		return err
+	}); err != nil {
 		return err
 	}
 	arguments, err := client.InstallArguments(j.endpoint, ca, answer)
@@ -205,8 +210,11 @@ func (j *joining) install(ctx context.Context, answer *protocol.InventoryAnswer)
 		j.out.result("%s", j.command(arguments, answer.Token))
 		return nil
 	}
-	script, err := client.InstallScript(ctx, j.endpoint)
-	if err != nil {
+	var script []byte
+	if err := j.insist(ctx, func(ctx context.Context) (err error) {
+		script, err = client.InstallScript(ctx, j.endpoint)
+		return err
+	}); err != nil {
 		return err
 	}
 	config, err := j.store.SaveInventory(answer.Extra)

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/urfave/cli/v2"
 
 	"github.com/rancher/rancheros-operator/pkg/registration/client"
+	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 	pretend "github.com/rancher/rancheros-operator/tests/machine"
 )
 
@@ -129,4 +133,72 @@ func TestJoinedWithSharedToken(t *testing.T) {
 	registered := runHere(t, machine, "register", "--once", "--url", server.RegistrationURL(), "--ca-file", caFile)
 	require.Zero(t, registered.ExitCode)
 	require.NotContains(t, registered.Stderr, "another machine", "it is the same disk")
+}
+
+// Registering again changes nothing about having joined, as long as it is the same machine and the same server.
+func TestJoinedStaysJoined(t *testing.T) {
+	t.Setenv("RECORD", filepath.Join(t.TempDir(), "record"))
+	t.Setenv("SCRIPT_ENDS", "0")
+	server, caFile := newServer(t, pretend.Script{CACerts: "ca", InstallScript: recorder, Inventory: []byte(assigned)})
+	other, _ := newServer(t, pretend.Script{})
+	for _, c := range []struct {
+		why    string
+		change func(*testing.T, *pretend.Machine)
+		url    string
+		joined bool
+	}{
+		{"the same machine and server", nil, server.RegistrationURL(), true},
+		{"a server that registers under another name than it is joined by", func(*testing.T, *pretend.Machine) {
+			other.Set(func(s *pretend.Script) { s.Final = []byte(strings.Replace(answer, "SERVER", server.URL, 1)) })
+		}, other.RegistrationURL(), true},
+		{"another server", func(*testing.T, *pretend.Machine) {
+			other.Set(func(s *pretend.Script) { s.Final = []byte(strings.Replace(answer, "SERVER", other.URL, 1)) })
+		}, other.RegistrationURL(), false},
+		{"another machine", func(t *testing.T, machine *pretend.Machine) { require.NoError(t, os.Remove(machine.TPMFile())) }, server.RegistrationURL(), false},
+	} {
+		machine := newMachine(t, "")
+		store := client.Store{Root: machine.Root}
+		require.Zero(t, runHere(t, machine, "register", "--once", "--url", server.RegistrationURL(), "--ca-file", caFile).ExitCode, c.why)
+		result := joinHere(t, machine)
+		require.Zero(t, result.ExitCode, "%s: %s", c.why, result.Stderr)
+		before, err := store.LoadState()
+		require.NoError(t, err, c.why)
+		require.False(t, before.JoinedAt.IsZero(), c.why)
+
+		if c.change != nil {
+			c.change(t, machine)
+		}
+		result = runHere(t, machine, "register", "--once", "--url", c.url, "--ca-file", caFile)
+		require.Zero(t, result.ExitCode, "%s: %s", c.why, result.Stderr)
+		after, err := store.LoadState()
+		require.NoError(t, err, c.why)
+		require.Equal(t, c.joined, after.JoinedAt.Equal(before.JoinedAt), c.why)
+		if c.joined {
+			require.Contains(t, joinHere(t, machine).Stdout, "has joined its cluster on", c.why)
+		}
+	}
+}
+
+// A server, or a proxy before it, that is busy when the machine's turn has come is asked again for the script, too.
+func TestJoinInsists(t *testing.T) {
+	t.Setenv("RECORD", filepath.Join(t.TempDir(), "record"))
+	t.Setenv("SCRIPT_ENDS", "0")
+	var refused sync.Map
+	server, caFile := newServer(t, pretend.Script{Raw: func(w http.ResponseWriter, r *http.Request) {
+		if _, before := refused.LoadOrStore(r.URL.Path, true); before {
+			_, _ = w.Write([]byte(recorder))
+			return
+		}
+		protocol.WriteHTTPError(w, &protocol.Error{Code: protocol.CodeUnavailable, Message: "busy", RetryAfter: time.Second})
+	}})
+	machine := newMachine(t, "")
+	// Told its role, a machine that shares a secret asks for nothing but what it installs.
+	require.NoError(t, machine.WriteFile("oem/rancherd.yaml", "rancherd:\n  server: "+server.URL+"\n  token: "+sharedToken+"\n  role: agent\n"))
+	result := joinHere(t, machine, "--ca-file", caFile)
+	require.Equal(t, exitNotYet, result.ExitCode, "--once is once: %s", result.Stderr)
+	refused.Clear()
+	result = joinHere(t, machine, "--ca-file", caFile, "--once=false")
+	require.Zero(t, result.ExitCode, result.Stderr)
+	require.Equal(t, 2, strings.Count(result.Stderr, "Asking again in "), result.Stderr)
+	require.Contains(t, result.Stderr, "the script speaks")
 }

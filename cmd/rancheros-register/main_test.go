@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -104,6 +106,27 @@ func TestBinary(t *testing.T) {
 	for _, secret := range []string{secretPassword, clusterToken, pretend.RegistrationToken} {
 		require.NotContains(t, result.Stdout+result.Stderr+again.Stdout+again.Stderr+waiting.Stdout+waiting.Stderr+joined.Stderr, secret)
 	}
+}
+
+// A proxy that is down for a while is said by its name, without its password, and asked again.
+func TestProxy(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
+	t.Cleanup(proxy.Close)
+	machine := newMachine(t, buildBinary(t))
+	host := strings.TrimPrefix(proxy.URL, "http://")
+	machine.Environment = []string{"HTTPS_PROXY=http://admin:" + secretPassword + "@" + host}
+	url := "https://r.example.com" + protocol.RegistrationPath(pretend.RegistrationToken)
+	once, err := machine.Register(t.Context(), url, "")
+	require.NoError(t, err)
+	require.Equal(t, exitUnreachable, once.ExitCode, once.Stderr)
+	require.Contains(t, once.Stderr, "Failed: the proxy "+host+" answered: Service Unavailable.\nWhat to do: ")
+	require.NotContains(t, once.Stderr, secretPassword)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	patient, _ := machine.Run(ctx, "register", "--url", url)
+	require.Contains(t, patient.Stderr, "answered: Service Unavailable. Asking again in ")
+	require.Error(t, ctx.Err(), "it asks until it is told to end")
 }
 
 // runHere runs the program in this process, on a machine's root.

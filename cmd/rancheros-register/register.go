@@ -110,9 +110,21 @@ func registerOnce(ctx context.Context, c *cli.Context, out *console, endpoint cl
 	if err := r.store.SaveCA(endpoint.CA); err != nil {
 		return err
 	}
-	return r.store.SaveState(client.State{
+	registered := client.State{
 		Identity: prover.EndorsementHash(), Hostname: answer.Hostname, Server: serverOf(endpoint.URL), RegisteredAt: time.Now().UTC(),
-	})
+	}
+	if state.Identity == registered.Identity && (state.Server == registered.Server || state.Server == serverToJoin(answer)) {
+		// A machine that asks for its configuration anew is still in its cluster.
+		registered.JoinedAt = state.JoinedAt
+	}
+	return r.store.SaveState(registered)
+}
+
+// serverToJoin is where the machine is sent for its cluster, which may have another name than where it registers.
+func serverToJoin(answer *client.Answer) string {
+	rancherd, _ := answer.Config["rancherd"].(map[string]any)
+	server, _ := rancherd["server"].(string)
+	return serverOf(server)
 }
 
 // readFacts says what it could not find out; a machine without a network is still a machine.

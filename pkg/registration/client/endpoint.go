@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -24,6 +25,9 @@ type Endpoint struct {
 	AllowHTTP bool
 	// Timeout bounds one whole exchange; default protocol.ExchangeTimeout.
 	Timeout time.Duration
+
+	// proxy is for tests; default http.ProxyFromEnvironment.
+	proxy func(*http.Request) (*url.URL, error)
 }
 
 func (e *Endpoint) timeout() time.Duration {
@@ -96,16 +100,19 @@ func (e *Endpoint) tlsConfig() (*tls.Config, error) {
 }
 
 // httpClient follows no redirects: a registration URL or a token must not be carried to another server.
-func (e *Endpoint) httpClient(config *tls.Config) *http.Client {
+func (e *Endpoint) httpClient(config *tls.Config, proxy *url.URL) *http.Client {
 	return &http.Client{
 		Timeout: e.timeout(),
 		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
+			Proxy:                 http.ProxyURL(proxy),
 			TLSClientConfig:       config,
 			TLSHandshakeTimeout:   e.timeout(),
 			ResponseHeaderTimeout: e.timeout(),
 			DisableKeepAlives:     true,
 			ForceAttemptHTTP2:     false,
+			OnProxyConnectResponse: func(_ context.Context, proxy *url.URL, _ *http.Request, response *http.Response) error {
+				return refusedByProxy(proxy, response)
+			},
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -114,16 +121,20 @@ func (e *Endpoint) httpClient(config *tls.Config) *http.Client {
 // get reads an answer of limited size. Anything but 200 is the server's refusal.
 func (e *Endpoint) get(request *http.Request, config *tls.Config) ([]byte, http.Header, error) {
 	request.Header.Set("User-Agent", userAgent())
-	client := e.httpClient(config)
+	proxy, err := e.proxyFor(request.URL)
+	if err != nil {
+		return nil, nil, err
+	}
+	client := e.httpClient(config, proxy)
 	defer client.CloseIdleConnections()
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, onTheWay(err, proxy)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, protocol.MaxAnswer+1))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, onTheWay(err, proxy)
 	}
 	if response.StatusCode != http.StatusOK {
 		refusal := protocol.ReadHTTPError(response.StatusCode, response.Header, body, time.Now())

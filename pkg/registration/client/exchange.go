@@ -62,7 +62,7 @@ func (c *conversation) exchange(ctx context.Context) (*reply, error) {
 	case "":
 		if c.report.CallHome {
 			return nil, &protocol.Error{Code: protocol.CodeUnsupported, Message: "this server is too old to be called home",
-				Hint: "nothing is wrong with this machine; have the operator updated"}
+				Hint: "nothing is wrong with this machine; have the operator updated", Err: ErrServerTooOld}
 		}
 		r.frame, err = converseV1(conn, proof)
 	default:
@@ -104,11 +104,21 @@ func dial(ctx context.Context, endpoint *Endpoint, target *url.URL, header http.
 		websocketURL.Scheme = "ws"
 	}
 	header.Set("User-Agent", userAgent())
+	proxy, err := endpoint.proxyFor(target)
+	if err != nil {
+		return nil, "", err
+	}
 	dialer := websocket.Dialer{
-		Proxy:            http.ProxyFromEnvironment,
 		TLSClientConfig:  config,
 		HandshakeTimeout: endpoint.timeout(),
 		Subprotocols:     []string{protocol.SubprotocolV2},
+	}
+	switch {
+	case proxy == nil:
+	case proxy.Scheme == "http" || proxy.Scheme == "https":
+		dialer.NetDialContext = connectBy(proxy, config)
+	default:
+		dialer.Proxy = http.ProxyURL(proxy)
 	}
 	conn, response, err := dialer.DialContext(ctx, websocketURL.String(), header) //nolint:bodyclose // gorilla has read it and closed it
 	if response != nil {
@@ -119,7 +129,7 @@ func dial(ctx context.Context, endpoint *Endpoint, target *url.URL, header http.
 		return conn, clock, errors.Join(conn.SetReadDeadline(deadline), conn.SetWriteDeadline(deadline))
 	}
 	if response == nil {
-		return nil, "", err
+		return nil, "", onTheWay(err, proxy)
 	}
 	body, _ := io.ReadAll(io.LimitReader(response.Body, protocol.MaxFrameUnauthenticated))
 	if response.StatusCode < http.StatusBadRequest {
@@ -231,5 +241,5 @@ func closedEarly(err error) error {
 	if errors.Is(err, websocket.ErrReadLimit) {
 		return &Failure{Cause: CauseBadAnswer, Message: "the server's answer is too large", Hint: "make the registration's cloudConfig smaller", Err: err}
 	}
-	return err
+	return onTheWay(err, nil)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"syscall"
 	"time"
@@ -20,13 +21,13 @@ import (
 type Cause int
 
 const (
-	// CauseUnknown is none of the below: a defect.
+	// CauseUnknown is none of the below, and no error of a connection: a defect.
 	CauseUnknown Cause = iota
 	// CauseConfig: a flag or file is wrong. Nothing changes until somebody corrects it.
 	CauseConfig
 	// CauseTPM: the TPM cannot be used; Err is a *tpm.Error that says why.
 	CauseTPM
-	// CauseUnreachable: nobody answers at the server's address.
+	// CauseUnreachable: nobody answers at the server's address, or the way to it is broken.
 	CauseUnreachable
 	// CauseUntrusted: somebody answers who cannot show a certificate that this machine trusts.
 	CauseUntrusted
@@ -160,7 +161,7 @@ func explainTLS(err error, server string, now time.Time) *Failure {
 	case errors.As(err, &name):
 		f.Message = fmt.Sprintf("the certificate of %s is for another name (%s)", server, strings.Join(certificateNames(name.Certificate), ", "))
 		f.Hint = "use the name in the certificate, or have the certificate replaced; a captive portal looks like this too"
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		f.Message = server + " does not speak TLS"
 		f.Hint = "check the port in the URL"
 	default:
@@ -193,6 +194,7 @@ func explainNetwork(err error, server string) *Failure {
 	var dns *net.DNSError
 	var operation *net.OpError
 	var timeout net.Error
+	var exchange *exchangeError
 	switch {
 	case errors.Is(err, context.Canceled):
 		f.Message = "interrupted"
@@ -215,8 +217,18 @@ func explainNetwork(err error, server string) *Failure {
 		// As of a server, or a proxy in front of it, that is being replaced.
 		f.Message = fmt.Sprintf("the connection to %s ended before the answer", server)
 		f.Hint = "nothing, if it works the next time; otherwise check firewalls and proxies between this machine and the server"
+	case errors.As(err, &exchange) && notHTTP(exchange):
+		f.Cause, f.Message = CauseBadAnswer, server+" answered with something that is not HTTP"
+		f.Hint = "check the port in the URL, and proxies between this machine and the server"
+	case errors.As(err, &exchange):
+		// Nobody is at the machine to try again, and most of what can happen to a connection passes.
+		f.Message = fmt.Sprintf("the connection to %s failed: %s", server, protocol.CleanText(exchange.Error()))
+		f.Hint = "check firewalls and proxies between this machine and the server"
 	default:
 		f.Cause, f.Message = CauseUnknown, protocol.CleanText(err.Error())
+	}
+	if errors.As(err, &exchange) && exchange.proxy != "" && f.Hint != "" {
+		f.Hint += fmt.Sprintf("; the way there is by the proxy %s (HTTPS_PROXY)", protocol.CleanText(exchange.proxy))
 	}
 	return f
 }

@@ -13,6 +13,9 @@ import (
 // TPMToken is the shared token of machines that have none: they prove themselves by their TPM.
 const TPMToken = "tpm://"
 
+// ErrServerTooOld is in CallHome's error when the server does not speak version 2: nothing is wrong with the machine.
+var ErrServerTooOld = errors.New("the server speaks version 1 only")
+
 // InventoryRequest is one machine that asks for its role.
 type InventoryRequest struct {
 	// Endpoint is Rancher's address and the CA to trust.
@@ -71,7 +74,7 @@ func inventory(ctx context.Context, request *InventoryRequest) (*protocol.Invent
 }
 
 // CallHome reports what the machine says about itself, and returns what became of its place in a cluster. It needs a Prover and a server
-// that speaks version 2. The error is a *Failure.
+// that speaks version 2, see ErrServerTooOld. The error is a *Failure.
 func CallHome(ctx context.Context, request InventoryRequest, facts machine.Facts) (*protocol.Assignment, error) {
 	assignment, err := callHome(ctx, &request, facts)
 	if err != nil {
