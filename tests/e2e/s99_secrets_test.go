@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -87,7 +88,7 @@ func Test99SecretsStayWhereTheyAre(t *testing.T) {
 func isSecret(secret *corev1.Secret, key string) bool {
 	switch secret.Type {
 	case v1.SecretTypeMachineToken, v1.SecretTypeRegistration, v1.SecretTypeCloudConfig:
-		return key != v1.SecretKeyPreviousTokenExpires
+		return !slices.Contains([]string{v1.SecretKeyPreviousTokenExpires, v1.SecretKeyAdmitted, v1.SecretKeyDownloads}, key)
 	}
 	return key == "token" || key == "previousToken"
 }
