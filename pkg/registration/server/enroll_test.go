@@ -252,21 +252,21 @@ func TestInventoryWrittenElsewhere(t *testing.T) {
 	require.Len(t, w.Inventories.Names(), 2)
 }
 
-// guarded is a second registration of the namespace, which takes nobody without a person's word, and its path.
-func (w world) guarded(admission *v1.AdmissionSpec) (*v1.MachineRegistration, string) {
+// guarded adds a second registration to the namespace, and returns its path.
+func (w world) guarded(admission *v1.AdmissionSpec) (path string) {
 	token := strings.Repeat("z", len(goodToken))
 	registration, secret := edge(), tokenSecret("guarded")
 	registration.Name, registration.Spec.Admission = "guarded", admission
 	registration.Spec.CloudConfig.Raw = []byte(`{"users":[{"name":"root","passwd":"GUARDED"}]}`)
 	secret.Data["token"] = []byte(token)
 	w.Put(registration, secret)
-	return registration, strings.TrimSuffix(registrationPath, goodToken) + token
+	return strings.TrimSuffix(registrationPath, goodToken) + token
 }
 
 // The mildest registration of a namespace opens no other one.
 func TestAnotherRegistrationOfTheNamespace(t *testing.T) {
 	w := newWorld(t)
-	registration, path := w.guarded(&v1.AdmissionSpec{Approval: v1.ApprovalManual, MaxMachines: new(1)})
+	path := w.guarded(&v1.AdmissionSpec{Approval: v1.ApprovalManual, MaxMachines: new(1)})
 	client := newMachine(t)
 	ask := func(client *machine.OldClient) string {
 		conversation, err := client.Register(t.Context(), w.url+path, nuc)
@@ -292,7 +292,7 @@ func TestAnotherRegistrationOfTheNamespace(t *testing.T) {
 	}
 	require.NotContains(t, ask(other), "GUARDED", "one machine and no more")
 
-	registration = w.Registrations.All()[slices.IndexFunc(w.Registrations.All(), func(r *v1.MachineRegistration) bool { return r.Name == "guarded" })]
+	registration := w.Registrations.All()[slices.IndexFunc(w.Registrations.All(), func(r *v1.MachineRegistration) bool { return r.Name == "guarded" })]
 	registration.Spec.Paused = true
 	w.Put(registration)
 	require.NotContains(t, ask(client), "GUARDED")
@@ -301,7 +301,7 @@ func TestAnotherRegistrationOfTheNamespace(t *testing.T) {
 // At two registrations in the same moment, a machine gets nothing that only one of them would give.
 func TestTwoRegistrationsAtOnce(t *testing.T) {
 	w := newWorld(t)
-	_, path := w.guarded(&v1.AdmissionSpec{Approval: v1.ApprovalManual})
+	path := w.guarded(&v1.AdmissionSpec{Approval: v1.ApprovalManual})
 	for range 50 {
 		client := newMachine(t)
 		var both sync.WaitGroup
