@@ -92,6 +92,26 @@ func Test09ManualApproval(t *testing.T) {
 	kubectl(t, "wait", "--for=jsonpath={.status.pending}=0", "machineregistration/edge", "-n", ns, "--timeout=30s")
 }
 
+// The mildest registration of a namespace opens no other one.
+func Test09AnotherRegistration(t *testing.T) {
+	ns := namespace(t, "s09-another")
+	open := registration(t, ns, "open", "{}")
+	guarded := registration(t, ns, "guarded", `{admission: {approval: Manual}, `+secretConfig+`}`)
+	device := newTPM(t)
+	name := admitted(t, device, open)
+	refused(t, device, guarded, "waits for approval")
+	kubectl(t, "patch", "machineinventory", name, "-n", ns, "--type", "merge", "-p", `{"spec":{"approved":true}}`)
+	eventually(t, func() error {
+		config, refusal := knock(t, device, guarded)
+		if refusal != "" {
+			return errors.New(refusal)
+		}
+		require.Equal(t, name, config["hostname"])
+		return nil
+	})
+	require.Equal(t, 1, machines(t, ns))
+}
+
 func Test09Listed(t *testing.T) {
 	ns := namespace(t, "s09-listed")
 	listed, premade, stranger := newTPM(t), newTPM(t), newTPM(t)
@@ -115,7 +135,7 @@ func Test09Certificate(t *testing.T) {
 	bare := newTPM(t)
 	genuine, foreign := certified(t, maker), certified(t, other)
 	spec := `{admission: {endorsement: Certificate}, ` + secretConfig + `}`
-	url := registration(t, ns, "edge", spec)
+	url := registrationAt(t, ns, "edge", spec, "TrustBundleMissing")
 	refused(t, genuine, url, "cannot check TPMs") // No bundle never means that all are trusted.
 
 	bundle := func(pem string) {
@@ -140,6 +160,7 @@ func Test09Certificate(t *testing.T) {
 		return nil
 	})
 	kubectl(t, "wait", "--for=jsonpath={.status.assurance}=Certificate", "machineinventory/"+name, "-n", ns, "--timeout=30s")
+	waitFor(t, ns, "machineregistration/edge", "Ready", "Ready")
 	refused(t, foreign, url, "not trusted")
 	refused(t, bare, url, "certificate")
 	require.Equal(t, 1, machines(t, ns))
