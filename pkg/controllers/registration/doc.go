@@ -5,6 +5,6 @@
 // Rancher's server-url, and follows it.
 //
 //	Watches  MachineRegistration; Secret of type rancheros.cattle.io/registration; Setting server-url; MachineInventory
-//	Reads    Setting server-url, MachineInventory (to count)
+//	Reads    Setting server-url, MachineInventory (to count), the Secret of the CA bundle (by name, where one may be asked for)
 //	Writes   Secret (once, and again for each machine that a limited registration admits), MachineRegistration status, Events
 package registration

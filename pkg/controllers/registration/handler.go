@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
 	"github.com/rancher/rancheros-operator/pkg/clients"
@@ -27,8 +28,14 @@ func (h *handler) onChange(_ string, registration *v1.MachineRegistration) (*v1.
 	if writeErr == nil {
 		h.emit(registration, turned)
 		h.emitOverridden(registration, observed.serverURL)
+		h.wakeShared(turned, observed.shared)
 	}
 	h.wakeAtExpiry(registration, observed.now)
+	h.wakeForBundle(registration, observed.bundle)
+	if len(observed.shared) > 0 {
+		// Nothing tells us that the other one has a new token.
+		h.registrations.EnqueueAfter(registration.Namespace, registration.Name, mendedDelay)
+	}
 	return written, errors.Join(err, writeErr)
 }
 
@@ -46,10 +53,14 @@ type observed struct {
 	serverURLErr error
 	token        string
 	tokenErr     error
-	admitted     []string
-	machines     int
-	pending      int
-	now          time.Time
+	// shared are the other registrations that the token opens, sorted.
+	shared    []types.NamespacedName
+	bundle    *bundle
+	bundleErr error
+	admitted  []string
+	machines  int
+	pending   int
+	now       time.Time
 }
 
 // observe gathers, and makes the token when there is none.
@@ -66,6 +77,10 @@ func (h *handler) observe(registration *v1.MachineRegistration) (observed, error
 	} else {
 		seen.token = string(secret.Data[v1.SecretKeyToken])
 		seen.admitted, err = h.keep(registration, secret)
+		var sharedErr error
+		seen.shared, sharedErr = h.sharers(registration.Namespace, registration.Name, seen.token)
+		seen.bundle, seen.bundleErr = h.bundleOf(registration, seen.now)
+		err = errors.Join(err, sharedErr, seen.bundleErr)
 	}
 	machines, countErr := h.indexes.InventoriesByRegistration(registration.Namespace, registration.Name)
 	seen.machines, seen.pending = count(machines)

@@ -36,6 +36,7 @@ func newWorld(t *testing.T) world {
 		settings:      settings.New(api.Settings),
 		events:        recorder,
 		now:           time.Now,
+		bundles:       bundles{seen: map[string]bundle{}},
 	}}
 }
 
@@ -60,7 +61,7 @@ func TestReconcile(t *testing.T) {
 	w := newWorld(t)
 	registration, err := w.reconcile(t)
 	require.NoError(t, err)
-	require.Equal(t, []string{"create secrets ns/edge-registration-token", "patch machineregistrations/status ns/edge"}, w.Requests())
+	require.Equal(t, []string{"create secrets ns/edge-registration-token", "get secrets ns/tpm-ca", "patch machineregistrations/status ns/edge"}, w.Requests())
 	token := string(w.Secrets.All()[0].Data["token"])
 	require.Equal(t, "https://rancher.example.com/v1-rancheros/registration/"+token, registration.Status.RegistrationURL)
 	events := w.emitted()

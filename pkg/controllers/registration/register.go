@@ -31,10 +31,11 @@ type handler struct {
 	settings      *settings.Settings
 	events        record.EventRecorder
 	now           func() time.Time
+	bundles       bundles
 }
 
 // Register adds the controller's handlers to the clients.
-func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, settings *settings.Settings) {
+func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, settings *settings.Settings, options ...Option) {
 	h := &handler{
 		registrations: c.RancherOS.MachineRegistration(),
 		secretCache:   c.Registrations.Cache(),
@@ -43,6 +44,10 @@ func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, s
 		settings:      settings,
 		events:        c.Events,
 		now:           time.Now,
+		bundles:       bundles{seen: map[string]bundle{}},
+	}
+	for _, option := range options {
+		option(h)
 	}
 	h.registrations.OnChange(ctx, handlerName, h.onChange)
 	c.Registrations.OnChange(ctx, handlerName, h.onSecret)
@@ -55,6 +60,7 @@ func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, s
 func (h *handler) onSecret(key string, secret *corev1.Secret) (*corev1.Secret, error) {
 	if namespace, registration, ours := index.RegistrationOfSecret(key); ours {
 		clients.Enqueue(h.registrations, namespace, registration)
+		return secret, h.wakeSharers(namespace, registration, secret)
 	}
 	return secret, nil
 }

@@ -43,6 +43,10 @@ func ready(registration *v1.MachineRegistration, seen observed) metav1.Condition
 		return status.False(v1.ConditionReady, v1.ReasonTokenSecretInvalid, secretErr.message)
 	case seen.tokenErr != nil:
 		return status.False(v1.ConditionReady, v1.ReasonAPIError, fmt.Sprintf("%v; it is tried again", seen.tokenErr))
+	case len(seen.shared) > 0:
+		return status.False(v1.ConditionReady, v1.ReasonTokenShared, fmt.Sprintf(
+			"machines are refused: Secret %s holds the same token as that of registration %s; delete the one that was copied, and its registration gets a new URL",
+			index.TokenSecretName(registration.Name), joined(seen.shared)))
 	case errors.Is(seen.serverURLErr, settings.ErrServerURL):
 		return status.False(v1.ConditionReady, v1.ReasonServerURLMissing, fmt.Sprintf("%v; set it in Rancher's global settings", seen.serverURLErr))
 	case seen.serverURLErr != nil:
@@ -50,6 +54,12 @@ func ready(registration *v1.MachineRegistration, seen observed) metav1.Condition
 	}
 	if err := checkCloudConfig(registration); err != nil {
 		return status.False(v1.ConditionReady, v1.ReasonCloudConfigConflict, fmt.Sprintf("%v; correct spec.cloudConfig", err))
+	}
+	if seen.bundleErr != nil {
+		return status.False(v1.ConditionReady, v1.ReasonAPIError, fmt.Sprintf("%v; it is tried again", seen.bundleErr))
+	}
+	if refused := trustable(registration, seen.bundle); refused != nil {
+		return *refused
 	}
 	return open(registration, seen)
 }

@@ -204,6 +204,15 @@ const (
 	// ReasonTokenSecretInvalid: the Secret in the token's place is not the one that the operator made, or was changed.
 	// Restore it as the message says, or delete it: that makes a new token, and with it a new URL.
 	ReasonTokenSecretInvalid = "TokenSecretInvalid"
+	// ReasonTokenShared: another registration has the same token, and machines are refused at both. Delete the Secret that was
+	// copied, whichever it is: its registration gets a new token, and with it a new URL.
+	ReasonTokenShared = "TokenShared"
+	// ReasonTrustBundleMissing: the Secret with the TPM makers' CAs does not exist or is empty, and machines are refused. Create
+	// or fill it, or set spec.admission.endorsement to Any.
+	ReasonTrustBundleMissing = "TrustBundleMissing"
+	// ReasonTrustBundleInvalid: the Secret with the TPM makers' CAs holds no root certificate that can be used. Correct it as the
+	// message says; until then machines are judged by the last good one, or refused where there was none.
+	ReasonTrustBundleInvalid = "TrustBundleInvalid"
 	// ReasonCloudConfigConflict: spec.cloudConfig holds something else where the operator must put its own settings, or
 	// nests too deep. Correct it; machines are refused until then.
 	ReasonCloudConfigConflict = "CloudConfigConflict"
