@@ -26,11 +26,13 @@ type Options struct {
 	ChannelNetworks []netip.Prefix
 	// ChannelAsked, unless nil, is told the result of every try to read a channel: Synced, or why not.
 	ChannelAsked func(result string)
+	// CheckBundle judges a bundle of TPM makers' CAs, PEM, as the server does that takes machines.
+	CheckBundle func(pem []byte) error
 }
 
 // Register adds every controller's handlers to the clients. They run once the clients' handlers are started.
 func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, settings *settings.Settings, options Options) {
-	registration.Register(ctx, c, indexes, settings)
+	registration.Register(ctx, c, indexes, settings, options.CheckBundle)
 	machinetoken.Register(ctx, c, indexes)
 	identity.Register(ctx, c, indexes)
 	machineclaim.Register(ctx, c, indexes)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
@@ -16,6 +17,7 @@ import (
 	"github.com/rancher/rancheros-operator/pkg/index"
 	"github.com/rancher/rancheros-operator/pkg/media/library"
 	"github.com/rancher/rancheros-operator/pkg/metrics"
+	"github.com/rancher/rancheros-operator/pkg/registration/attestation"
 	"github.com/rancher/rancheros-operator/pkg/registration/server"
 	"github.com/rancher/rancheros-operator/pkg/settings"
 	"github.com/rancher/rancheros-operator/pkg/version"
@@ -137,13 +139,18 @@ func (o *operator) connect(ctx context.Context, config *rest.Config) (err error)
 // under the feet of workers that still run them. What keeps them from writing when another replica leads is the fence.
 func (o *operator) control(ctx context.Context) error {
 	controllers.Register(context.WithoutCancel(ctx), o.clients, o.indexes, o.settings, controllers.Options{
-		ChannelNetworks: o.options.channelNetworks(), ChannelAsked: o.metrics.ChannelAsked,
+		ChannelNetworks: o.options.channelNetworks(), ChannelAsked: o.metrics.ChannelAsked, CheckBundle: checkBundle,
 	})
 	o.library.Lead(ctx)
 	if err := o.clients.StartHandlers(ctx, o.options.Workers); err != nil {
 		return err
 	}
 	return endedOr(ctx, o.metrics.AddMachines(ctx, o.clients.RancherOS.MachineInventory().Informer()))
+}
+
+func checkBundle(pem []byte) error {
+	_, err := attestation.ParseCABundle(pem, false, time.Now())
+	return err
 }
 
 // newServer makes what answers machines, on every replica.

@@ -23,15 +23,6 @@ const (
 	bundleAge = 10 * time.Second
 )
 
-// Option is what the composition root brings along.
-type Option func(*handler)
-
-// CheckBundles judges a CA bundle, PEM, as the server does. Without it, only that there is one is looked at: controllers
-// know nothing of what machines prove.
-func CheckBundles(check func(pem []byte) error) Option {
-	return func(h *handler) { h.bundles.check = check }
-}
-
 // bundle is what is in the Secret with the TPM makers' CAs.
 type bundle struct {
 	secret string
@@ -44,6 +35,7 @@ type bundle struct {
 
 // bundles remembers what was last seen of each Secret.
 type bundles struct {
+	// check judges a bundle, PEM, as the server does: controllers know nothing of what machines prove.
 	check func(pem []byte) error
 	mutex sync.Mutex
 	seen  map[string]bundle
@@ -91,9 +83,6 @@ func (b *bundles) judge(secret *corev1.Secret) bundle {
 	content := secret.Data[corev1.TLSCertKey]
 	if len(bytes.TrimSpace(content)) == 0 {
 		judged.reason, judged.problem = v1.ReasonTrustBundleMissing, "holds nothing under the key "+corev1.TLSCertKey
-		return judged
-	}
-	if b.check == nil {
 		return judged
 	}
 	if err := b.check(content); err != nil {

@@ -17,12 +17,12 @@ import (
 // newBundleWorld judges bundles: those that hold the word "root" are good.
 func newBundleWorld(t *testing.T, admission *v1.AdmissionSpec) world {
 	w := newWorld(t)
-	CheckBundles(func(pem []byte) error {
+	w.bundles.check = func(pem []byte) error {
 		if !strings.Contains(string(pem), "root") {
 			return errors.New("CA bundle holds no usable root certificate")
 		}
 		return nil
-	})(w.handler)
+	}
 	registration := edge()
 	registration.Spec.Admission = admission
 	w.Put(registration)
@@ -36,7 +36,7 @@ func bundleSecret(name, content string) *corev1.Secret {
 // later is when whatever was seen is looked at again.
 func (w world) later() {
 	now := w.now().Add(mendedDelay)
-	w.handler.now = func() time.Time { return now }
+	w.now = func() time.Time { return now }
 }
 
 // C18: the condition says what the server refuses machines for, and no more than that; see TestUnreadAndBrokenBundles there.

@@ -34,8 +34,8 @@ type handler struct {
 	bundles       bundles
 }
 
-// Register adds the controller's handlers to the clients.
-func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, settings *settings.Settings, options ...Option) {
+// Register adds the controller's handlers to the clients. The last argument judges a CA bundle, PEM, as the server does.
+func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, settings *settings.Settings, checkBundle func(pem []byte) error) {
 	h := &handler{
 		registrations: c.RancherOS.MachineRegistration(),
 		secretCache:   c.Registrations.Cache(),
@@ -44,10 +44,7 @@ func Register(ctx context.Context, c *clients.Clients, indexes *index.Indexes, s
 		settings:      settings,
 		events:        c.Events,
 		now:           time.Now,
-		bundles:       bundles{seen: map[string]bundle{}},
-	}
-	for _, option := range options {
-		option(h)
+		bundles:       bundles{check: checkBundle, seen: map[string]bundle{}},
 	}
 	h.registrations.OnChange(ctx, handlerName, h.onChange)
 	c.Registrations.OnChange(ctx, handlerName, h.onSecret)

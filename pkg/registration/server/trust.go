@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -19,6 +20,9 @@ import (
 
 // bundleAge is how long a CA bundle is used before its Secret is read again: a change is followed within that.
 const bundleAge = 5 * time.Second
+
+// bundleForgotten is when a bundle that no machine has asked for goes from memory: registrations come and go.
+const bundleForgotten = time.Hour
 
 // bundlePatience is how long a machine waits for that: it is answered within a second also while the API server is away.
 const bundlePatience = 800 * time.Millisecond
@@ -184,6 +188,9 @@ func (b *bundles) renew(key string, registration *v1.MachineRegistration, name s
 	entry.at = b.now()
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
+	if last == nil {
+		maps.DeleteFunc(b.entries, func(_ string, unused *bundleEntry) bool { return entry.at.Sub(unused.at) > bundleForgotten })
+	}
 	b.entries[key] = entry
 }
 

@@ -203,3 +203,16 @@ func TestFreshBundleIsCheap(t *testing.T) {
 	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = w.trustOf(registration) }), 1.0, "the key alone")
 	require.Equal(t, int32(1), w.reads.Load())
 }
+
+// Registrations come and go; what nobody asks for does not stay.
+func TestUnusedBundlesAreForgotten(t *testing.T) {
+	w := newBundleWorld()
+	for _, name := range []string{"a", "b"} {
+		_, err := w.trustOf(demanding(v1.EndorsementAny, name))
+		require.NoError(t, err)
+	}
+	w.now = w.now.Add(bundleForgotten + time.Second)
+	_, err := w.trustOf(demanding(v1.EndorsementAny, "c"))
+	require.NoError(t, err)
+	require.Len(t, w.bundles.entries, 1)
+}
