@@ -107,7 +107,7 @@ func (s fastSerializer) Decode(data []byte, defaults *schema.GroupVersionKind, i
 	if err := json.UnmarshalCaseSensitivePreserveInts(data, object); err != nil {
 		return nil, &kind, fmt.Errorf("decoding %s: %w", kind.Kind, err)
 	}
-	// All of them share the words that they begin with.
+	// The words are the same ones already: this lets all objects share one copy, where each came with its own.
 	switch object := object.(type) {
 	case *v1.MachineInventory:
 		object.TypeMeta = inventoryType

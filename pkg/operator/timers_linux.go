@@ -15,7 +15,7 @@ import (
 //
 // A thread has the slack of the one that made it, and the runtime makes that thread before main. So the process starts its program
 // anew, with the same arguments, and returns from here in the second life at once. It is an error when the kernel does not take
-// the slack, as for real-time processes; nothing has changed then.
+// the slack, as for real-time processes, or the program cannot be started; this life can go on then.
 func RelaxTimers(slack time.Duration) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
