@@ -30,6 +30,9 @@ const (
 	rounds = 3
 	empty  = "empty inventory"
 	full   = "full inventory"
+	// anchorCPU is what a first registration cost the operator of 2022, in milliseconds, on the machine that the targets in milliseconds
+	// were set on: 0.87 to 1.03 with 0 to 20,000 inventories. What it costs the plain server here is as much, on that scale.
+	anchorCPU = 0.9
 	// ticksPerSecond is the unit of /proc/<pid>/stat on Linux.
 	ticksPerSecond = 100
 )
@@ -37,7 +40,6 @@ const (
 type bench struct {
 	world    *harness.World
 	serving  *harness.Replica
-	anchor   *anchor
 	swarm    *swarm.Swarm
 	url      string
 	machines int
@@ -45,6 +47,7 @@ type bench struct {
 	profile  string
 	rest     spent // per second, when nobody asks for anything
 	results  map[string][]result
+	duel     duel // with the plain server
 }
 
 // result is one measurement.
@@ -53,7 +56,6 @@ type result struct {
 	p50, p95, p99      time.Duration
 	cpu                spent
 	writes             float64
-	slower             float64
 	failed, operations int
 }
 
@@ -73,24 +75,16 @@ func newBench(ctx context.Context, world *harness.World, serving *harness.Replic
 	if err != nil {
 		return nil, err
 	}
-	anchor, err := newAnchor(ctx, world)
-	if err != nil {
-		return nil, err
-	}
 	if _, err := world.Kubectl(ctx, "create", "namespace", "raw"); err != nil {
 		return nil, err
 	}
 	url = "http://" + serving.ListenAddr + strings.TrimPrefix(url, world.Rancher.URL())
-	return &bench{world: world, serving: serving, anchor: anchor, swarm: s, url: url, machines: machines, results: map[string][]result{}}, nil
+	return &bench{world: world, serving: serving, swarm: s, url: url, machines: machines, results: map[string][]result{}}, nil
 }
 
 // measure runs do n times on a few clients and prints a line. What everybody uses at rest is not counted, and the API server
 // has put away beforehand what it threw away: it has done that at its own time in the midst of a measurement, and on the same cores.
 func (b *bench) measure(ctx context.Context, name string, n, workers int, do func(i int) error) error {
-	slowerBefore, err := b.anchor.slower(ctx)
-	if err != nil {
-		return err
-	}
 	if err := b.world.CollectGarbage(ctx); err != nil {
 		return err
 	}
@@ -123,19 +117,15 @@ func (b *bench) measure(ctx context.Context, name string, n, workers int, do fun
 	requests = slices.DeleteFunc(requests, func(r harness.Request) bool {
 		return !r.Writes() || r.ObjectRef.Resource == "leases" || r.ObjectRef.Resource == "events"
 	})
-	slower, err := b.anchor.slower(ctx)
-	if err != nil {
-		return err
-	}
 	slices.Sort(took)
 	at := func(share float64) time.Duration { return took[int(share*float64(len(took)-1))] }
 	r := result{
 		rate: float64(n) / elapsed.Seconds(), p50: at(0.5), p95: at(0.95), p99: at(0.99),
-		cpu: after.less(before).less(b.rest.times(counted.Seconds())).times(1 / float64(n)), writes: float64(len(requests)) / float64(n), slower: (slowerBefore + slower) / 2, failed: len(errs), operations: n,
+		cpu: after.less(before).less(b.rest.times(counted.Seconds())).times(1 / float64(n)), writes: float64(len(requests)) / float64(n), failed: len(errs), operations: n,
 	}
 	b.results[name] = append(b.results[name], r)
-	fmt.Printf("%-36s %8.0f %8.1f %8.1f %8.1f %9.2f %9.2f %9.2f %9.2f %8.2f %6.2f\n", name, r.rate, ms(r.p50), ms(r.p95), ms(r.p99),
-		ms(r.cpu.serving), ms(r.cpu.leading), ms(r.cpu.apiServer), ms(r.cpu.clients), r.writes, r.slower)
+	fmt.Printf("%-36s %8.0f %8.1f %8.1f %8.1f %9.2f %9.2f %9.2f %9.2f %8.2f\n", name, r.rate, ms(r.p50), ms(r.p95), ms(r.p99),
+		ms(r.cpu.serving), ms(r.cpu.leading), ms(r.cpu.apiServer), ms(r.cpu.clients), r.writes)
 	if len(errs) > 0 {
 		return fmt.Errorf("%s: %d of %d failed, the first with: %w", name, len(errs), n, errs[0])
 	}
@@ -371,6 +361,8 @@ func (b *bench) report() {
 		return b.median("first, "+state, rate) / b.median("raw creates, "+state, rate)
 	}
 	flat := func(what string) float64 { return b.median(what+", "+empty, cpu) / b.median(what+", "+full, cpu) }
+	// What the yardstick would cost where the targets were set.
+	there := func(milliseconds float64) float64 { return anchorCPU * milliseconds / b.duel.theirs["first"] }
 	fmt.Printf("\n%-60s\n", "medians")
 	for _, line := range []struct {
 		what        string
@@ -379,9 +371,9 @@ func (b *bench) report() {
 	}{
 		{"first registrations per raw create", perRawCreate(empty), 0.5, true},
 		{"the same, full inventory against empty", perRawCreate(full) / perRawCreate(empty), 0.95, true},
-		{"CPU per first registration, ms", b.median("first, "+empty, cpu), 0.7, false},
+		{"CPU per first registration, ms at the anchor", there(b.duel.ours["first"]), 0.7, false},
 		{"the same, empty inventory against full", flat("first"), 0.95, true},
-		{"CPU per repeated registration, ms", b.median("again, "+empty, cpu), 0.4, false},
+		{"CPU per repeated registration, ms at the anchor", there(b.duel.ours["again"]), 0.4, false},
 		{"the same, empty inventory against full", flat("again"), 0.95, true},
 		{"repeated registrations per second", b.median("again, "+empty, rate), 800, true},
 		{"writes per new machine", b.median("first, "+empty, writes), 2, false},
