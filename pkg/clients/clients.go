@@ -3,8 +3,8 @@
 // Most kinds share one factory. Secrets do not: a Rancher cluster holds tens of thousands, and caching them all would
 // cost memory and ask for trust that we do not need. Each kind of Secret that we follow has its own factory, whose
 // list and watch are narrowed by the API server to the type, or to the one name, that it is about. Nor do the kinds of
-// Rancher and Fleet, which may not be there (foreign.go). Inventories are decoded faster than the rest (decode.go). On a replica that
-// does not lead, caches are filled and nothing is remembered for handlers (standby.go). Events are lines in the log, too (audit.go).
+// Rancher and Fleet, which may not be there (foreign.go). Inventories are decoded faster than the rest (decode.go), and their
+// events gathered while there are many (gathering.go). On a replica that does not lead, caches are filled and nothing is remembered for handlers (standby.go). Events are lines in the log, too (audit.go).
 package clients
 
 import (

@@ -3,6 +3,7 @@ package clients
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"slices"
 
 	"github.com/rancher/lasso/pkg/client"
@@ -19,6 +20,8 @@ import (
 // bytes of an event ten times: to find its end, to learn its kind, to cut the object out, to learn its kind, and to decode
 // it, most of them after having looked whether it is JSON at all. The API server writes the kind first, always, and an event to a line
 // (frames.go); so both can be read off, and the bytes are walked over twice. Whatever begins otherwise is left to Kubernetes' decoder.
+//
+// Who wrote which field, managedFields, is half of an inventory's bytes, and nobody here asks. It is skipped, and not kept in memory.
 
 // fastInventories hands out a client of inventories that decodes so, and the clients of all else as ever.
 type fastInventories struct {
@@ -31,7 +34,11 @@ func newFastInventories(shared client.SharedClientFactory, config *rest.Config) 
 	fast := usual.Config
 	fast.NegotiatedSerializer = fastNegotiator{fast.NegotiatedSerializer}
 	fast.RateLimiter = usual.RESTClient.GetRateLimiter()
-	rest, err := rest.UnversionedRESTClientFor(&fast)
+	transport, err := newWatchesApart(&fast)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := rest.UnversionedRESTClientForConfigAndClient(&fast, &http.Client{Transport: transport, Timeout: fast.Timeout})
 	if err != nil {
 		return nil, fmt.Errorf("making client of inventories: %w", err)
 	}
@@ -101,24 +108,75 @@ func (s fastSerializer) Decode(data []byte, defaults *schema.GroupVersionKind, i
 		return event, &schema.GroupVersionKind{}, nil
 	}
 	object, kind := target(data, into)
-	if object == nil {
+	var err error
+	switch object := object.(type) {
+	case nil:
 		return s.Serializer.Decode(data, defaults, into)
+	case *v1.MachineInventory:
+		err = decodeOne(data, object)
+	case *v1.MachineInventoryList:
+		err = decodeMany(data, object)
 	}
-	if err := json.UnmarshalCaseSensitivePreserveInts(data, object); err != nil {
+	if err != nil {
 		return nil, &kind, fmt.Errorf("decoding %s: %w", kind.Kind, err)
 	}
-	// The words are the same ones already: this lets all objects share one copy, where each came with its own.
-	switch object := object.(type) {
-	case *v1.MachineInventory:
-		object.TypeMeta = inventoryType
-	case *v1.MachineInventoryList:
-		for i := range object.Items {
-			if object.Items[i].TypeMeta == inventoryType {
-				object.Items[i].TypeMeta = inventoryType
-			}
-		}
-	}
 	return object, &kind, nil
+}
+
+// lean is an inventory as far as we keep it.
+type lean struct {
+	metav1.TypeMeta
+	Metadata leanMeta                  `json:"metadata"`
+	Spec     v1.MachineInventorySpec   `json:"spec"`
+	Status   v1.MachineInventoryStatus `json:"status"`
+}
+
+// leanMeta has managedFields twice: the outer one is what is decoded to.
+type leanMeta struct {
+	metav1.ObjectMeta
+	ManagedFields skipped `json:"managedFields"`
+}
+
+// skipped is for what is walked over.
+type skipped struct{}
+
+// UnmarshalJSON is json.Unmarshaler's.
+func (*skipped) UnmarshalJSON([]byte) error { return nil }
+
+func (l *lean) into(inventory *v1.MachineInventory) {
+	*inventory = v1.MachineInventory{TypeMeta: l.TypeMeta, ObjectMeta: l.Metadata.ObjectMeta, Spec: l.Spec, Status: l.Status}
+	if inventory.TypeMeta == inventoryType {
+		// The words are the same ones already: this lets all objects share one copy, where each came with its own.
+		inventory.TypeMeta = inventoryType
+	}
+}
+
+func decodeOne(data []byte, into *v1.MachineInventory) error {
+	var one lean
+	if err := json.UnmarshalCaseSensitivePreserveInts(data, &one); err != nil {
+		return err
+	}
+	one.into(into)
+	return nil
+}
+
+func decodeMany(data []byte, into *v1.MachineInventoryList) error {
+	var many struct {
+		metav1.TypeMeta
+		metav1.ListMeta `json:"metadata"`
+		Items           []lean `json:"items"`
+	}
+	if err := json.UnmarshalCaseSensitivePreserveInts(data, &many); err != nil {
+		return err
+	}
+	*into = v1.MachineInventoryList{TypeMeta: many.TypeMeta, ListMeta: many.ListMeta}
+	if many.Items != nil {
+		into.Items = make([]v1.MachineInventory, len(many.Items))
+	}
+	for i := range many.Items {
+		many.Items[i].into(&into.Items[i])
+	}
+	return nil
 }
 
 // target is what to decode data into; nil when that is not for us to say.

@@ -61,9 +61,22 @@ func TestFastIsAsKubernetesDecodes(t *testing.T) {
 		require.Equal(t, wantErr == nil, err == nil, "%s: %v, %v", c.why, wantErr, err)
 		if err == nil {
 			require.Equal(t, wantKind, kind, c.why)
-			require.Equal(t, want, got, c.why)
+			require.Equal(t, withoutManagers(want), got, c.why)
 		}
 	}
+}
+
+// withoutManagers is what is left when it does not matter who wrote which field.
+func withoutManagers(object runtime.Object) runtime.Object {
+	switch object := object.(type) {
+	case *v1.MachineInventory:
+		object.ManagedFields = nil
+	case *v1.MachineInventoryList:
+		for i := range object.Items {
+			object.Items[i].ManagedFields = nil
+		}
+	}
+	return object
 }
 
 func TestFastInto(t *testing.T) {
@@ -85,7 +98,10 @@ func TestFastInto(t *testing.T) {
 		got, kind, err := fast.Decode([]byte(c.data), nil, c.into())
 		require.Equal(t, wantErr == nil, err == nil, "%s: %v, %v", c.why, wantErr, err)
 		if err == nil {
-			require.Equal(t, want, got, c.why)
+			if list, isList := got.(*v1.MachineInventoryList); isList && len(list.Items) > 0 {
+				require.Nil(t, list.Items[0].ManagedFields, c.why)
+			}
+			require.Equal(t, withoutManagers(want), withoutManagers(got), c.why)
 			require.Equal(t, wantKind, kind, c.why)
 		}
 	}
