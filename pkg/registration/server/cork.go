@@ -8,14 +8,19 @@ import (
 
 // corkable hands out a connection that holds back the first thing written to it, the websocket's handshake: the challenge
 // follows at once, and both travel together.
-type corkable struct{ http.ResponseWriter }
+type corkable struct {
+	http.ResponseWriter
+	// reader is the one that the request came through.
+	reader *bufio.Reader
+}
 
 // Hijack is http.Hijacker's.
-func (c corkable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (c *corkable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffers, err := http.NewResponseController(c.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
+	c.reader = buffers.Reader
 	return &corked{Conn: conn}, buffers, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -79,7 +80,9 @@ func (t timeouts) or(challenge, exchange time.Duration) timeouts {
 var upgrader = websocket.Upgrader{
 	ReadBufferSize:   1,
 	HandshakeTimeout: protocol.ChallengeTimeout,
-	CheckOrigin:      func(r *http.Request) bool { return r.Header.Get("Origin") == "" },
+	// Nor does it write; without a pool it would make room for that.
+	WriteBufferPool: &sync.Pool{},
+	CheckOrigin:     func(r *http.Request) bool { return r.Header.Get("Origin") == "" },
 	Error: func(w http.ResponseWriter, r *http.Request, status int, reason error) {
 		refuseHTTP(w, r, &protocol.Error{Code: protocol.CodeOfStatus(status), Message: http.StatusText(status), Err: reason})
 	},
@@ -100,12 +103,13 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c conversation
 		// A machine without a clock learns the time.
 		header = http.Header{"Sec-Websocket-Protocol": {protocol.SubprotocolV2}, "Date": {time.Now().UTC().Format(http.TimeFormat)}}
 	}
-	connection, err := upgrader.Upgrade(corkable{w}, r, header)
+	taken := &corkable{ResponseWriter: w}
+	connection, err := upgrader.Upgrade(taken, r, header)
 	if err != nil {
 		return // The upgrader has answered.
 	}
 	defer connection.Close()
-	f := newFrames(connection.NetConn(), s.timeouts.or(protocol.ChallengeTimeout, protocol.ExchangeTimeout))
+	f := newFrames(connection.NetConn(), taken.reader, s.timeouts.or(protocol.ChallengeTimeout, protocol.ExchangeTimeout))
 	if o.v2 {
 		err = conversationV2{f, o, &c}.run()
 	} else {

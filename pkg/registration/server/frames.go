@@ -51,9 +51,10 @@ func gone(reason string, err error) error {
 	return &violation{refusal: &protocol.Error{Code: protocol.CodeBadRequest, Message: "the machine is gone", Reason: reason, Err: err}}
 }
 
-// newFrames gives the machine its time: so much until it has proven who it is, and so much for all.
-func newFrames(conn net.Conn, t timeouts) *frames {
-	f := &frames{conn: conn, reader: bufio.NewReaderSize(conn, 4<<10), limit: protocol.MaxFrameUnauthenticated, controls: allowance{left: controlBurst}}
+// newFrames gives the machine its time: so much until it has proven who it is, and so much for all. The reader is
+// the one that the request came through: a frame may have come with it.
+func newFrames(conn net.Conn, reader *bufio.Reader, t timeouts) *frames {
+	f := &frames{conn: conn, reader: reader, limit: protocol.MaxFrameUnauthenticated, controls: allowance{left: controlBurst}}
 	f.end = time.Now().Add(t.exchange)
 	_ = conn.SetReadDeadline(time.Now().Add(t.challenge))
 	// A refusal for being late must still get through.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -103,7 +104,8 @@ func TestEndlessMessages(t *testing.T) {
 		"one byte of 64 KiB":    append(header(0x80|opBinary, protocol.MaxFrameUnauthenticated), 0),
 		"empty fragments":       append(masked(opBinary, nil), repeat(10000, masked(opContinuation, nil))...),
 	} {
-		f := newFrames(&recorded{said: stream}, timeouts{challenge: time.Minute, exchange: time.Minute})
+		conn := &recorded{said: stream}
+		f := newFrames(conn, bufio.NewReader(conn), timeouts{challenge: time.Minute, exchange: time.Minute})
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		_, err := f.read()

@@ -83,7 +83,7 @@ func FuzzFrameSequence(f *testing.F) {
 			answers++
 			return []byte(`{"canary":true}`), nil
 		}}
-		frames, o := newFrames(conn, timeouts{challenge: time.Minute, exchange: time.Minute}), opening{session: session, v2: v2}
+		frames, o := newFrames(conn, bufio.NewReader(conn), timeouts{challenge: time.Minute, exchange: time.Minute}), opening{session: session, v2: v2}
 		if v2 {
 			err = conversationV2{frames, o, &c}.run()
 		} else {

@@ -75,7 +75,7 @@ func (s *Server) serveSample(w http.ResponseWriter, r *http.Request, path, serve
 
 // register runs the exchange. What can be refused is refused before the upgrade, where old clients print the reason.
 func (s *Server) register(w http.ResponseWriter, r *http.Request, registration *v1.MachineRegistration, serverURL string) {
-	config, err := machineConfig(registration, serverURL)
+	config, err := s.templates.get(registration, serverURL)
 	if err != nil {
 		refuseHTTP(w, r, err)
 		return

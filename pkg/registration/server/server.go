@@ -50,6 +50,7 @@ type Server struct {
 	enrolling singleflight.Group
 	reserving sync.Mutex
 	bundles   *bundles
+	templates templates
 	// told and refusalsTold bound the events about machines that were let in, and refused.
 	told, refusalsTold *rates
 }
