@@ -50,7 +50,7 @@ type Server struct {
 	enrolling singleflight.Group
 	reserving sync.Mutex
 	bundles   *bundles
-	// told and refusalsTold bound the events about machines that were let in, and refused.
+	// told and refusalsTold bound the events about machines that were let in or are odd, and refused.
 	told, refusalsTold *rates
 }
 
