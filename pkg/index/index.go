@@ -37,6 +37,7 @@ const (
 	byReplaced     = "rancheros.cattle.io/by-replaced"
 	byTokenSecret  = "rancheros.cattle.io/by-token-secret"
 	byRegistration = "rancheros.cattle.io/by-registration"
+	bySerialNumber = "rancheros.cattle.io/by-serial-number"
 	byMachine      = "rancheros.cattle.io/by-machine"
 	byTokenName    = "rancheros.cattle.io/by-token-name"
 	byObjectName   = "rancheros.cattle.io/by-object-name"
@@ -90,6 +91,7 @@ func Add(c *clients.Clients) *Indexes {
 	indexes.inventories.AddIndexer(byReplaced, inventoryByReplaced)
 	indexes.inventories.AddIndexer(byTokenSecret, inventoryByTokenSecret)
 	indexes.inventories.AddIndexer(byRegistration, inventoryByRegistration)
+	indexes.inventories.AddIndexer(bySerialNumber, inventoryBySerialNumber)
 	indexes.inventories.AddIndexer(byTokenName, inventoryByTokenName)
 	indexes.clusters.AddIndexer(byName, clusterByName)
 	indexes.inventories.AddIndexer(byClaim, inventoryByClaim)
@@ -157,6 +159,15 @@ func inventoryByRegistration(inventory *v1.MachineInventory) ([]string, error) {
 		return nil, nil
 	}
 	return []string{key(inventory.Namespace, registration)}, nil
+}
+
+// inventoryBySerialNumber reads the label: spec.smbios is many kilobytes of JSON, and an index is asked at every change.
+func inventoryBySerialNumber(inventory *v1.MachineInventory) ([]string, error) {
+	serial := inventory.Labels[v1.LabelSerialNumber]
+	if serial == "" {
+		return nil, nil
+	}
+	return []string{key(inventory.Namespace, serial)}, nil
 }
 
 func inventoryByTokenName(inventory *v1.MachineInventory) ([]string, error) {
@@ -228,6 +239,11 @@ func (i *Indexes) InventoriesByTPMDigest(sum [sha256.Size]byte) ([]*v1.MachineIn
 // InventoriesByRegistration are the machines that came from the registration.
 func (i *Indexes) InventoriesByRegistration(namespace, registration string) ([]*v1.MachineInventory, error) {
 	return lookup(i.inventories, byRegistration, key(namespace, registration))
+}
+
+// InventoriesBySerialNumber are the machines of the namespace that have said that serial number, given as a label's value.
+func (i *Indexes) InventoriesBySerialNumber(namespace, serial string) ([]*v1.MachineInventory, error) {
+	return lookup(i.inventories, bySerialNumber, key(namespace, serial))
 }
 
 // InventoriesByTokenSecret are the machines that share the token in the Secret.

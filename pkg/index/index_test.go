@@ -67,9 +67,10 @@ func TestRegistrationsByToken(t *testing.T) {
 func TestInventories(t *testing.T) {
 	one, two := machine("ns", "one"), machine("ns", "two")
 	one.Spec = v1.MachineInventorySpec{TPM: hash, ClusterName: "site", MachineTokenSecretName: "shared"}
-	one.Labels = map[string]string{v1.LabelRegistration: "edge"}
+	one.Labels = map[string]string{v1.LabelRegistration: "edge", v1.LabelSerialNumber: "A1"}
 	two.Spec = v1.MachineInventorySpec{TPMHash: hash[1:] + "0"}
 	three := machine("elsewhere", "three")
+	three.Labels = map[string]string{v1.LabelSerialNumber: "A1"}
 	three.Spec = v1.MachineInventorySpec{ClusterName: "site", MachineTokenSecretName: "shared"}
 	indexes := Add(memoryapi.New(t, one, two, three).Clients())
 
@@ -88,6 +89,10 @@ func TestInventories(t *testing.T) {
 			return indexes.InventoriesByTPMDigest(sha256.Sum256(nil))
 		}, nil},
 		{"by registration", func() ([]*v1.MachineInventory, error) { return indexes.InventoriesByRegistration("ns", "edge") }, []string{"ns/one"}},
+		{"S14: by serial number, in its own namespace only", func() ([]*v1.MachineInventory, error) {
+			return indexes.InventoriesBySerialNumber("ns", "A1")
+		}, []string{"ns/one"}},
+		{"S14: no serial number is nobody's", func() ([]*v1.MachineInventory, error) { return indexes.InventoriesBySerialNumber("ns", "") }, nil},
 		{"by shared Secret, in its own namespace only", func() ([]*v1.MachineInventory, error) {
 			return indexes.InventoriesByTokenSecret("elsewhere", "shared")
 		}, []string{"elsewhere/three"}},

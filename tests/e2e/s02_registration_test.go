@@ -25,6 +25,7 @@ func Test02MachineRegisters(t *testing.T) {
 	require.Equal(t, "berlin", made.Labels["site"])
 	require.Equal(t, "NUC-12", made.Labels["model"], "a template, made a label value")
 	require.NotContains(t, made.Labels, "none", "an empty value leaves the label out")
+	require.Equal(t, "S02-1", made.Labels[v1.LabelSerialNumber], "to be found by what is printed on it")
 	require.Equal(t, "s/n S02-1", made.Annotations["serial"])
 	require.Contains(t, string(made.Spec.SMBIOS.Raw), "Edge Systems", "from the kernel's own tables")
 	hash, err := m.TPMHash(t.Context())

@@ -20,8 +20,8 @@ var yes = true
 func oldMachine(changes ...func(*v1.MachineInventory)) *v1.MachineInventory {
 	m := machine("site")
 	m.Name, m.UID = "old", "uid-old"
-	m.Labels = map[string]string{"site": "berlin", "rack": "7", v1.LabelRegistration: "edge", v1.LabelAssurance: v1.AssuranceCertificate}
-	m.Annotations = map[string]string{"rancheros.cattle.io/claimed": "by a claim", "rack-note": "bottom"}
+	m.Labels = map[string]string{"site": "berlin", "rack": "7", v1.LabelRegistration: "edge", v1.LabelAssurance: v1.AssuranceCertificate, v1.LabelSerialNumber: "A1"}
+	m.Annotations = map[string]string{"rancheros.cattle.io/claimed": "by a claim", "rack-note": "bottom", v1.AnnotationEndorsementCertificate: v1.EndorsementOutsideValidity}
 	m.Spec.TPM = strings.Repeat("aa", 32)
 	m.Spec.Config.Address = "192.0.2.1"
 	for _, change := range changes {
@@ -34,7 +34,7 @@ func oldMachine(changes ...func(*v1.MachineInventory)) *v1.MachineInventory {
 func newMachine(changes ...func(*v1.MachineInventory)) *v1.MachineInventory {
 	m := machine("")
 	m.Name, m.UID = "new", "uid-new"
-	m.Labels = map[string]string{"rack": "none", "own": "yes", v1.LabelRegistration: "spare", v1.LabelAssurance: v1.AssuranceFirstUse}
+	m.Labels = map[string]string{"rack": "none", "own": "yes", v1.LabelRegistration: "spare", v1.LabelAssurance: v1.AssuranceFirstUse, v1.LabelSerialNumber: "B2"}
 	m.Spec = v1.MachineInventorySpec{TPM: strings.Repeat("bb", 32), Replaces: "old", Approved: &yes}
 	for _, change := range changes {
 		change(m)
@@ -95,8 +95,8 @@ func tokenNameOf(machine string) string {
 func (w world) requireReplaced(t *testing.T) {
 	t.Helper()
 	taken, left := w.named("new"), w.named("old")
-	require.Equal(t, map[string]string{"site": "berlin", "rack": "7", "own": "yes", v1.LabelRegistration: "spare", v1.LabelAssurance: v1.AssuranceFirstUse}, taken.Labels,
-		"how it proved who it is stays its own")
+	require.Equal(t, map[string]string{"site": "berlin", "rack": "7", "own": "yes", v1.LabelRegistration: "spare", v1.LabelAssurance: v1.AssuranceFirstUse, v1.LabelSerialNumber: "B2"}, taken.Labels,
+		"how it proved who it is, and what is printed on it, stays its own")
 	require.Equal(t, map[string]string{"rancheros.cattle.io/claimed": "by a claim", v1.AnnotationReplaced: "old"}, taken.Annotations,
 		"what the operator has noted about the place goes with it, and what others have, stays")
 	require.Equal(t, "site", taken.Spec.ClusterName)
@@ -107,8 +107,8 @@ func (w world) requireReplaced(t *testing.T) {
 	require.Equal(t, left.Spec.TPM, taken.Status.Replaced.TPMHash)
 
 	require.Equal(t, "new", left.Spec.ReplacedBy)
-	require.Equal(t, map[string]string{v1.LabelRegistration: "edge", v1.LabelAssurance: v1.AssuranceCertificate}, left.Labels, "no selector finds both")
-	require.Equal(t, map[string]string{"rack-note": "bottom"}, left.Annotations)
+	require.Equal(t, map[string]string{v1.LabelRegistration: "edge", v1.LabelAssurance: v1.AssuranceCertificate, v1.LabelSerialNumber: "A1"}, left.Labels, "no selector finds both")
+	require.Equal(t, map[string]string{"rack-note": "bottom", v1.AnnotationEndorsementCertificate: v1.EndorsementOutsideValidity}, left.Annotations)
 	require.Empty(t, left.Spec.ClusterName)
 	require.False(t, *left.Spec.Approved)
 	require.Equal(t, "new", left.Status.ReplacedBy.Name)

@@ -122,11 +122,11 @@ func emptied(old, successor *v1.MachineInventory) *v1.MachineInventory {
 	return empty
 }
 
-// moving are the labels that go with a machine's place. How a machine proved who it is does not.
+// moving are the labels that go with a machine's place. How a machine proved who it is does not, nor its serial number.
 func moving(old *v1.MachineInventory) map[string]string {
 	labels := map[string]string{}
 	for key, value := range old.Labels {
-		if key != v1.LabelRegistration && key != v1.LabelAssurance {
+		if key != v1.LabelRegistration && key != v1.LabelAssurance && key != v1.LabelSerialNumber {
 			labels[key] = value
 		}
 	}
@@ -134,11 +134,11 @@ func moving(old *v1.MachineInventory) map[string]string {
 }
 
 // notes are what the operator itself has written down about the machine's place, such as which claim it has it from. What
-// others annotate is about the hardware as much as about the place, and stays where it is.
+// others annotate is about the hardware as much as about the place, and stays where it is, as what is about its TPM does.
 func notes(old *v1.MachineInventory) map[string]string {
 	annotations := map[string]string{}
 	for key, value := range old.Annotations {
-		if strings.HasPrefix(key, v1.AnnotationPrefix) && key != v1.AnnotationReplaced {
+		if strings.HasPrefix(key, v1.AnnotationPrefix) && key != v1.AnnotationReplaced && key != v1.AnnotationEndorsementCertificate {
 			annotations[key] = value
 		}
 	}

@@ -42,7 +42,7 @@ func (f fields) and(more fields) fields {
 // metadata is shown alike of every kind. Annotations hold whatever somebody wanted to keep, whole manifests among it.
 var metadata = some("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
 	"resourceVersion", "finalizers", "labels", "ownerReferences").and(fields{"annotations": some(
-	v1.AnnotationApplied, v1.AnnotationReplaced, v1.AnnotationRelease, v1.AnnotationAllowedNamespaces, v1.AnnotationRotateTokenGrace)})
+	v1.AnnotationApplied, v1.AnnotationReplaced, v1.AnnotationEndorsementCertificate, v1.AnnotationRelease, v1.AnnotationAllowedNamespaces, v1.AnnotationRotateTokenGrace)})
 
 // machineConfig is shown without the keys that are passed on as they are.
 var machineConfig = some("role", "nodeName", "address", "internalAddress", "labels", "taints")

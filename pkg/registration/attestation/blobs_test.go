@@ -99,7 +99,7 @@ func TestBadEKs(t *testing.T) {
 		{"T38", "even modulus", publicPEM(t, &rsa.PublicKey{N: new(big.Int).Lsh(der.N, 1), E: 65537}), "even"},
 		{"T38", "a small factor", publicPEM(t, weakRSA(big.NewInt(751), new(big.Int).Rsh(der.N, 5))), "factor|even"},
 		{"T38", "close primes", publicPEM(t, closePrimes(t)), "close primes"},
-		{"T39", "ROCA", publicPEM(t, weakRSA(rocaPrime(t, 1024), rocaPrime(t, 1024))), "ROCA"},
+		{"T39", "ROCA", publicPEM(t, rocaKey(t)), "ROCA"},
 		{"T40", "Ed25519", publicPEM(t, edwards), "unsupported EK"},
 		{"T40", "P-224", publicPEM(t, newECC(t, elliptic.P224()).Public()), "curve P-224"},
 		{"T40", "P-521", publicPEM(t, newECC(t, elliptic.P521()).Public()), "curve P-521"},

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
+	"github.com/rancher/rancheros-operator/tests/machine"
 )
 
 // forge makes attestation tokens that are right but for what a case changes. Each hook runs before what follows it is computed, so that
@@ -152,29 +153,10 @@ func weakRSA(p, q *big.Int) *rsa.PublicKey {
 	return &rsa.PublicKey{N: new(big.Int).Mul(p, q), E: 65537}
 }
 
-// rocaPrime is a prime of the form that Infineon's library made: k*M + 65537^a mod M.
-func rocaPrime(t testing.TB, bits int) *big.Int {
+// rocaKey is a key as Infineon's library made them.
+func rocaKey(t testing.TB) *rsa.PublicKey {
 	t.Helper()
-	product := big.NewInt(1)
-	for n := int64(2); n <= 167; n++ {
-		if big.NewInt(n).ProbablyPrime(0) {
-			product.Mul(product, big.NewInt(n))
-		}
-	}
-	exponent, err := rand.Int(rand.Reader, product)
+	key, err := machine.NewWeakKey()
 	require.NoError(t, err)
-	residue := new(big.Int).Exp(big.NewInt(65537), exponent, product)
-	high, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), uint(bits-2)))
-	require.NoError(t, err)
-	high.SetBit(high, bits-1, 1).SetBit(high, bits-2, 1)
-	candidate := new(big.Int).Div(high, product)
-	candidate.Mul(candidate, product).Add(candidate, residue)
-	for range 100_000 {
-		if candidate.BitLen() == bits && candidate.ProbablyPrime(10) {
-			return candidate
-		}
-		candidate.Add(candidate, product)
-	}
-	t.Fatal("no ROCA prime found")
-	return nil
+	return &key.PublicKey
 }

@@ -74,7 +74,7 @@ func TestAcceptedKeys(t *testing.T) {
 func TestAllowedWeakKey(t *testing.T) {
 	f := newForge(t)
 	token := f.token(t)
-	token.EK = publicPEM(t, weakRSA(rocaPrime(t, 1024), rocaPrime(t, 1024)))
+	token.EK = publicPEM(t, rocaKey(t))
 	session, err := attestation.Begin(token, attestation.Policy{AllowWeakKeys: true})
 	require.NoError(t, err)
 	require.Contains(t, session.Identity().Weak, "ROCA")

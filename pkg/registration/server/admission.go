@@ -65,6 +65,8 @@ func establish(a applicant) (string, error) {
 		enough = certified || listed
 	}
 	switch {
+	case a.identity.Weak != "" && !allowsWeakKeys(a.registration):
+		return "", weakKey(a.identity)
 	case a.identity.Emulated && !listed:
 		return "", &protocol.Error{Code: protocol.CodeForbidden, Message: "this machine's TPM is a simulator whose keys everybody has",
 			Hint: fmt.Sprintf("start the simulator with a seed of its own, or let an administrator list its hash, %s, in spec.admission.endorsementKeys", a.identity.Hash)}
@@ -100,8 +102,27 @@ func unendorsed(a applicant) error {
 		refusal.Message = "this machine's endorsement certificate is not trusted"
 		refusal.Hint = "an administrator must add its maker's CA and intermediates to the registration's CA Secret, or list this machine's TPM hash"
 		refusal.Reason = certificate.Problem
+		if a.trust.requireValidity && certificate.OutsideValidity {
+			refusal.Message = "this machine's endorsement certificate is outside its validity"
+			refusal.Hint = "an administrator must set spec.admission.requireValidCertificates to false, or list this machine's TPM hash"
+		}
 	}
 	return refusal
+}
+
+// weakKey refuses a machine that whoever has computed its key can be as well. A person may know what they do, and let it in.
+func weakKey(identity attestation.Identity) *protocol.Error {
+	return &protocol.Error{Code: protocol.CodeForbidden, Message: "this machine's TPM has a weak key", Reason: identity.Weak,
+		Hint: "update the TPM's firmware (CVE-2017-15361), or let an administrator set spec.admission.allowWeakKeys of the MachineRegistration to true, and register there"}
+}
+
+func allowsWeakKeys(registration *v1.MachineRegistration) bool {
+	return registration.Spec.Admission != nil && registration.Spec.Admission.AllowWeakKeys
+}
+
+// outsideValidity tells of a certificate that was accepted although it, or a CA behind it, has expired or is not valid yet.
+func outsideValidity(identity attestation.Identity) bool {
+	return identity.Certificate != nil && identity.Certificate.Verified && identity.Certificate.OutsideValidity
 }
 
 // attested tells whether the operator has seen this machine prove its key; an inventory that a person wrote is a wish.

@@ -24,6 +24,9 @@ func TestAdmit(t *testing.T) {
 	past, future := metav1.NewTime(now), metav1.NewTime(now.Add(time.Second))
 	vouched := &attestation.Certificate{Verified: true}
 	foreign := &attestation.Certificate{Problem: "certificate signed by unknown authority"}
+	vouchedOnce := &attestation.Certificate{Verified: true, OutsideValidity: true}
+	outside := &attestation.Certificate{Problem: "certificate has expired", OutsideValidity: true}
+	weakAllowed := &v1.AdmissionSpec{AllowWeakKeys: true}
 	premade := &v1.MachineInventory{}
 	proven := func(assurance string) *v1.MachineInventory {
 		return &v1.MachineInventory{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1.LabelRegistration: "edge", v1.LabelAssurance: assurance}}}
@@ -44,12 +47,25 @@ func TestAdmit(t *testing.T) {
 		certificate *attestation.Certificate
 		known       *v1.MachineInventory
 		emulated    bool
+		weak        string
+		strict      bool
 		want        string
 		code        protocol.Code
+		hint        string
 	}{
 		{why: "T43: a simulator whose keys everybody has", mode: v1.EndorsementAny, emulated: true, code: protocol.CodeForbidden},
 		{why: "T43: a certificate does not make it one's own", mode: v1.EndorsementAny, emulated: true, certificate: vouched, code: protocol.CodeForbidden},
 		{why: "T43: somebody wants it", mode: v1.EndorsementAny, emulated: true, admission: &v1.AdmissionSpec{EndorsementKeys: listed}, want: v1.AssuranceListed},
+		{why: "T39: a weak key", mode: v1.EndorsementAny, weak: "ROCA", code: protocol.CodeForbidden, hint: "spec.admission.allowWeakKeys"},
+		{why: "T39: a certificate makes it no stronger", mode: v1.EndorsementCertificate, weak: "ROCA", certificate: vouched, code: protocol.CodeForbidden, hint: "CVE-2017-15361"},
+		{why: "T39: nor does a list", mode: v1.EndorsementListed, weak: "ROCA", admission: &v1.AdmissionSpec{EndorsementKeys: listed}, code: protocol.CodeForbidden},
+		{why: "T39: a machine that registered while it was allowed", mode: v1.EndorsementAny, weak: "ROCA", known: proven(v1.AssuranceFirstUse), code: protocol.CodeForbidden},
+		{why: "T39: somebody knows what they do", mode: v1.EndorsementAny, weak: "ROCA", admission: weakAllowed, want: v1.AssuranceFirstUse},
+		{why: "T39: what else is demanded is demanded of it, too", mode: v1.EndorsementCertificate, weak: "ROCA", admission: weakAllowed, code: protocol.CodeCertificateRequired},
+		{why: "T15: a certificate outside its validity", mode: v1.EndorsementCertificate, certificate: vouchedOnce, want: v1.AssuranceCertificate},
+		{why: "T15: strict", mode: v1.EndorsementCertificate, certificate: outside, strict: true, code: protocol.CodeCertificateRequired, hint: "spec.admission.requireValidCertificates"},
+		{why: "T15: strict where none is demanded", mode: v1.EndorsementAny, certificate: outside, strict: true, want: v1.AssuranceFirstUse},
+		{why: "T15: an expired one of nobody's", mode: v1.EndorsementCertificate, certificate: outside, code: protocol.CodeCertificateRequired, hint: "its maker's CA"},
 		{why: "anybody who comes first", mode: v1.EndorsementAny, want: v1.AssuranceFirstUse},
 		{why: "a certificate is seen where none is demanded", mode: v1.EndorsementAny, certificate: vouched, want: v1.AssuranceCertificate},
 		{why: "a certificate of nobody's is none", mode: v1.EndorsementAny, certificate: foreign, want: v1.AssuranceFirstUse},
@@ -84,8 +100,8 @@ func TestAdmit(t *testing.T) {
 		t.Run(test.why, func(t *testing.T) {
 			got, err := admit(applicant{
 				registration: &v1.MachineRegistration{ObjectMeta: metav1.ObjectMeta{Name: "edge"}, Spec: v1.MachineRegistrationSpec{Admission: test.admission, Paused: test.paused}},
-				trust:        trust{mode: test.mode},
-				identity:     attestation.Identity{Hash: hash, Certificate: test.certificate, Emulated: test.emulated},
+				trust:        trust{mode: test.mode, requireValidity: test.strict},
+				identity:     attestation.Identity{Hash: hash, Certificate: test.certificate, Emulated: test.emulated, Weak: test.weak},
 				known:        test.known,
 				now:          now,
 			})
@@ -96,6 +112,7 @@ func TestAdmit(t *testing.T) {
 			}
 			require.Equal(t, test.code, protocol.AsError(err).Code)
 			require.NotEmpty(t, protocol.AsError(err).Hint, "every refusal names the way out")
+			require.Contains(t, protocol.AsError(err).Hint, test.hint)
 		})
 	}
 }

@@ -12,7 +12,7 @@ import (
 // callHome takes a known machine's report, and tells it whether it still has its place. The answer holds no secret and costs the API
 // server nothing: every machine asks every hour.
 func (s *Server) callHome(ctx context.Context, who caller) (*protocol.Assignment, error) {
-	inventory, err := s.inventoryOf(who.Identity.Hash)
+	inventory, err := s.provenInventory(who.Identity)
 	if err != nil {
 		return nil, err
 	}

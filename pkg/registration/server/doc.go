@@ -6,7 +6,8 @@
 //	GET    /v1-rancheros/seedimage/<token>/...  boot media, of which media/library knows more   medium.go
 //
 // A machine that registers is judged once it has proven its key: what the registration demands (trust.go), whether that is
-// met (admission.go), whether there is a place left (reserve.go); then its inventory is found or made (enroll.go).
+// met (admission.go), whether there is a place left (reserve.go); then its inventory is found or made (enroll.go). What
+// it says of its hardware decides nothing, and is told of where it looks odd (hardware.go).
 //
 // The exchange is the same behind both paths: exchange.go has its beginning and version 1, exchange_v2.go has version 2,
 // frames.go the websocket below them. A machine that has joined only reports, and is told whether it still has its

@@ -48,11 +48,14 @@ func (s *Server) letIn(registration *v1.MachineRegistration, demands trust, iden
 	if err != nil {
 		return nil, err
 	}
+	if inventory != nil {
+		s.tellChanged(inventory, smbios)
+	}
 	count := &s.enrolled.known
 	switch {
 	case inventory == nil || !attested(inventory):
 		count = &s.enrolled.fresh
-		if inventory, err = s.settle(registration, inventory, identity.Hash, assurance, smbios); err != nil {
+		if inventory, err = s.settle(newcomer{registration, identity, assurance, smbios}, inventory); err != nil {
 			return nil, err
 		}
 	case cameByAnother(inventory, registration):
@@ -67,17 +70,25 @@ func (s *Server) letIn(registration *v1.MachineRegistration, demands trust, iden
 	return inventory, nil
 }
 
+// newcomer is a new machine that is let in: what its inventory is made of.
+type newcomer struct {
+	registration *v1.MachineRegistration
+	identity     attestation.Identity
+	assurance    string
+	smbios       map[string]any
+}
+
 // settle makes the inventory of a new machine, or makes one that was written beforehand the machine's own; once at a
 // time for one machine and registration.
-func (s *Server) settle(registration *v1.MachineRegistration, premade *v1.MachineInventory, hash, assurance string, smbios map[string]any) (*v1.MachineInventory, error) {
-	settled, err, _ := s.enrolling.Do(registration.Namespace+"/"+registration.Name+"/"+hash, func() (any, error) {
+func (s *Server) settle(n newcomer, premade *v1.MachineInventory) (*v1.MachineInventory, error) {
+	settled, err, _ := s.enrolling.Do(n.registration.Namespace+"/"+n.registration.Name+"/"+n.identity.Hash, func() (any, error) {
 		if premade != nil {
-			return s.adopt(registration, premade, assurance)
+			return s.adopt(n, premade)
 		}
-		if err := s.reserve(registration, hash); err != nil {
+		if err := s.reserve(n.registration, n.identity.Hash); err != nil {
 			return nil, err
 		}
-		return s.create(registration, hash, assurance, smbios)
+		return s.create(n)
 	})
 	if err != nil {
 		return nil, err
@@ -115,19 +126,23 @@ func (s *Server) known(namespace, hash string) (*v1.MachineInventory, error) {
 }
 
 // adopt marks an inventory that was written beforehand as proven: from now on nobody else can be this machine.
-func (s *Server) adopt(registration *v1.MachineRegistration, premade *v1.MachineInventory, assurance string) (*v1.MachineInventory, error) {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+func (s *Server) adopt(n newcomer, premade *v1.MachineInventory) (*v1.MachineInventory, error) {
+	metadata := map[string]any{
 		"resourceVersion": premade.ResourceVersion,
-		"labels":          map[string]string{v1.LabelRegistration: registration.Name, v1.LabelAssurance: assurance},
-	}})
+		"labels":          map[string]string{v1.LabelRegistration: n.registration.Name, v1.LabelAssurance: n.assurance},
+	}
+	if outsideValidity(n.identity) {
+		metadata["annotations"] = map[string]string{v1.AnnotationEndorsementCertificate: v1.EndorsementOutsideValidity}
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": metadata})
 	if err != nil {
-		return nil, fmt.Errorf("encoding labels: %w", err)
+		return nil, fmt.Errorf("encoding metadata: %w", err)
 	}
 	adopted, err := s.Inventories.Patch(premade.Namespace, premade.Name, types.MergePatchType, patch)
 	if err != nil {
 		return nil, asUnavailable(err)
 	}
-	s.tellRegistered(registration, adopted, assurance)
+	s.tellRegistered(n, adopted)
 	return adopted, nil
 }
 
@@ -140,8 +155,8 @@ func notDeleting(inventory *v1.MachineInventory) error {
 		Hint: "it is made anew when the old one is gone; if it stays so, look at what holds the old one back"}
 }
 
-func (s *Server) create(registration *v1.MachineRegistration, hash, assurance string, smbios map[string]any) (*v1.MachineInventory, error) {
-	desired, err := newInventory(registration, hash, assurance, smbios)
+func (s *Server) create(n newcomer) (*v1.MachineInventory, error) {
+	desired, err := newInventory(n)
 	if err != nil {
 		return nil, err
 	}
@@ -155,14 +170,14 @@ func (s *Server) create(registration *v1.MachineRegistration, hash, assurance st
 	if apierrors.IsAlreadyExists(err) {
 		// Another replica was faster, or our cache lags: the same machine, unless somebody took its name by hand.
 		created, err = s.Inventories.Get(desired.Namespace, desired.Name, metav1.GetOptions{})
-		if err == nil && index.TPMHash(created) != hash {
+		if err == nil && index.TPMHash(created) != n.identity.Hash {
 			return nil, &protocol.Error{Code: protocol.CodeForbidden, Message: "this machine's name is taken",
 				Hint: fmt.Sprintf("an administrator must delete MachineInventory %s, or give it this machine's TPM hash", desired.Name)}
 		}
 		if err != nil {
 			return nil, asUnavailable(err)
 		}
-		if created.Labels[v1.LabelRegistration] != registration.Name {
+		if created.Labels[v1.LabelRegistration] != n.registration.Name {
 			// What lets it in here is decided when our cache has it.
 			return nil, &protocol.Error{Code: protocol.CodeUnavailable, RetryAfter: busyRetry, Message: "this machine's inventory has just been made by another hand",
 				Hint: "it is looked at again by itself", Reason: "not by this registration: " + created.Name}
@@ -172,7 +187,7 @@ func (s *Server) create(registration *v1.MachineRegistration, hash, assurance st
 	if err != nil {
 		return nil, asUnavailable(err)
 	}
-	s.tellRegistered(registration, created, assurance)
+	s.tellRegistered(n, created)
 	return created, nil
 }
 
@@ -187,25 +202,49 @@ func sameMachine(a, b *v1.MachineInventory) bool {
 }
 
 // tellRegistered is the audit of a decision: one line in the log, and one event on the registration.
-func (s *Server) tellRegistered(registration *v1.MachineRegistration, inventory *v1.MachineInventory, assurance string) {
-	logrus.WithFields(logrus.Fields{"machine": inventory.Namespace + "/" + inventory.Name, "registration": registration.Name,
-		"tpm": index.TPMHash(inventory), "assurance": assurance, "approved": index.Approved(inventory)}).Info("registered machine")
+func (s *Server) tellRegistered(n newcomer, inventory *v1.MachineInventory) {
+	how := n.how()
+	logrus.WithFields(logrus.Fields{"machine": inventory.Namespace + "/" + inventory.Name, "registration": n.registration.Name,
+		"tpm": index.TPMHash(inventory), "assurance": how, "approved": index.Approved(inventory)}).Info("registered machine")
 	if index.Approved(inventory) {
-		s.tell(registration, corev1.EventTypeNormal, "MachineRegistered", "machine %s registered (%s)", inventory.Name, assurance)
-		return
+		s.tell(n.registration, corev1.EventTypeNormal, "MachineRegistered", "machine %s registered (%s)", inventory.Name, how)
+	} else {
+		s.tell(n.registration, corev1.EventTypeNormal, "MachinePending", "machine %s waits for approval (%s): set its spec.approved to true, or delete it",
+			inventory.Name, how)
 	}
-	s.tell(registration, corev1.EventTypeNormal, "MachinePending", "machine %s waits for approval (%s): set its spec.approved to true, or delete it",
-		inventory.Name, assurance)
+	s.tellShared(n, inventory)
 }
 
-// registrationEvents is how often events tell of the same thing at one registration: the log has them all. client-go drops what
-// goes beyond 25 at an object, whatever it is about, so that a crowd which is let in would keep a refusal from being heard of.
+// how says how the machine's identity was established, and what is to be known of that.
+func (n newcomer) how() string {
+	how := n.assurance
+	if n.identity.Weak != "" {
+		how += "; its key is weak: " + n.identity.Weak
+	}
+	if outsideValidity(n.identity) {
+		how += "; its endorsement certificate is outside its validity"
+	}
+	return how
+}
+
+// registrationEvents is how often events tell of the same thing at one object: the log has them all. client-go drops what goes
+// beyond 25 at an object, whatever it is about, so that a crowd which is let in would keep a refusal from being heard of.
 var registrationEvents = Rate{PerSecond: 1.0 / 60, Burst: 10}
 
-func (s *Server) tell(registration *v1.MachineRegistration, eventType, reason, message string, args ...any) {
-	if s.told.spend(string(registration.UID)+"/"+reason) == nil {
-		s.Events.Eventf(registration, eventType, reason, message, args...)
+// subject is what an event is about.
+type subject interface {
+	runtime.Object
+	GetUID() types.UID
+}
+
+func (s *Server) tell(about subject, eventType, reason, message string, args ...any) {
+	if s.told.spend(topic(about, reason)) == nil {
+		s.Events.Eventf(about, eventType, reason, message, args...)
 	}
+}
+
+func topic(about subject, reason string) string {
+	return string(about.GetUID()) + "/" + reason
 }
 
 // refusalEvents is the same for refused machines, for each cause.
@@ -229,7 +268,8 @@ func (s *Server) tellRefused(registration *v1.MachineRegistration, identity atte
 }
 
 // newInventory is what the registration makes of the machine.
-func newInventory(registration *v1.MachineRegistration, hash, assurance string, smbios map[string]any) (*v1.MachineInventory, error) {
+func newInventory(n newcomer) (*v1.MachineInventory, error) {
+	registration, hash, smbios := n.registration, n.identity.Hash, n.smbios
 	template := registration.Spec.MachineName
 	if template == "" {
 		template = machine.DefaultNameTemplate
@@ -252,7 +292,13 @@ func newInventory(registration *v1.MachineRegistration, hash, assurance string, 
 		inventory.Annotations[key] = machine.RenderValue(string(value), smbios)
 	}
 	inventory.Labels[v1.LabelRegistration] = registration.Name
-	inventory.Labels[v1.LabelAssurance] = assurance
+	inventory.Labels[v1.LabelAssurance] = n.assurance
+	if serial, said := machine.RenderLabelValue(serialNumber, smbios); said {
+		inventory.Labels[v1.LabelSerialNumber] = serial
+	}
+	if outsideValidity(n.identity) {
+		inventory.Annotations[v1.AnnotationEndorsementCertificate] = v1.EndorsementOutsideValidity
+	}
 	if wantsApproval(registration) {
 		approved := false
 		inventory.Spec.Approved = &approved

@@ -34,7 +34,8 @@ func TestNewMachine(t *testing.T) {
 	hash := client.TPM.EndorsementHash()
 	require.Equal(t, "m-edge-systems-nuc-12-s-n-1-"+hash[:10], made.Name)
 	require.Equal(t, "ns", made.Namespace)
-	require.Equal(t, map[string]string{"site": "berlin", "model": "NUC-12", v1.LabelRegistration: "edge", v1.LabelAssurance: v1.AssuranceFirstUse}, made.Labels)
+	require.Equal(t, map[string]string{"site": "berlin", "model": "NUC-12", v1.LabelRegistration: "edge", v1.LabelAssurance: v1.AssuranceFirstUse,
+		v1.LabelSerialNumber: "S-N-1"}, made.Labels)
 	require.Equal(t, map[string]string{"serial": "s/n S/N 1"}, made.Annotations)
 	require.Equal(t, hash, made.Spec.TPM)
 	smbios, err := json.Marshal(nuc)

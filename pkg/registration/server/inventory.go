@@ -12,6 +12,7 @@ import (
 
 	managementv3 "github.com/rancher/rancheros-operator/pkg/apis/management.cattle.io/v3"
 	v1 "github.com/rancher/rancheros-operator/pkg/apis/rancheros.cattle.io/v1"
+	"github.com/rancher/rancheros-operator/pkg/registration/attestation"
 	"github.com/rancher/rancheros-operator/pkg/registration/protocol"
 )
 
@@ -27,7 +28,7 @@ func (s *Server) serveInventory(w http.ResponseWriter, r *http.Request) {
 			return err
 		}
 		answer := func(who caller) ([]byte, error) {
-			inventory, err := s.inventoryOf(who.Identity.Hash)
+			inventory, err := s.provenInventory(who.Identity)
 			if err != nil {
 				return nil, err
 			}
@@ -35,7 +36,7 @@ func (s *Server) serveInventory(w http.ResponseWriter, r *http.Request) {
 			return s.assignment(inventory)
 		}
 		callHome := func(who caller) (*protocol.Assignment, error) { return s.callHome(r.Context(), who) }
-		s.exchange(w, r, conversation{known: known, answer: answer, callHome: callHome, last: protocol.TypeAssignment, durations: s.Joining})
+		s.exchange(w, r, conversation{policy: attestation.Policy{AllowWeakKeys: true}, known: known, answer: answer, callHome: callHome, last: protocol.TypeAssignment, durations: s.Joining})
 	case protocol.SchemeBearer:
 		body, err := s.assignmentByToken(r)
 		if err != nil {
@@ -68,6 +69,16 @@ func (s *Server) inventoryOf(hash string) (*v1.MachineInventory, error) {
 			Reason: fmt.Sprintf("%d inventories have TPM hash %s", len(inventories), hash)}
 	}
 	return inventories[0], nil
+}
+
+// provenInventory is inventoryOf a machine that has proven its key. Whether a weak key will do is for a registration to say, so
+// one that has let the machine in has said it, and an inventory that somebody merely wrote has not.
+func (s *Server) provenInventory(identity attestation.Identity) (*v1.MachineInventory, error) {
+	inventory, err := s.inventoryOf(identity.Hash)
+	if err == nil && identity.Weak != "" && !attested(inventory) {
+		return nil, weakKey(identity)
+	}
+	return inventory, err
 }
 
 // assignmentByToken is for machines that share a secret: exactly one Secret must hold it, and one machine name that.

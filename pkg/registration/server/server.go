@@ -51,7 +51,7 @@ type Server struct {
 	reserving sync.Mutex
 	bundles   *bundles
 	templates templates
-	// told and refusalsTold bound the events about machines that were let in, and refused.
+	// told and refusalsTold bound the events about machines that were let in or are odd, and refused.
 	told, refusalsTold *rates
 }
 

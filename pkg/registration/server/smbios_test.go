@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -185,23 +184,4 @@ func TestHostileSMBIOSHeader(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, w.registerRaw(t, newTPM(t, tpm.ECCP256), header), id)
 	}
 	require.Len(t, w.Inventories.All(), 1)
-}
-
-// S14, S23 and S39: two machines with one serial number are two; one with another serial number stays what it is.
-func TestSameSerialAndChangedSerial(t *testing.T) {
-	w := newWorld(t).listening(t)
-	encode := func(serial string) string {
-		data, err := json.Marshal(map[string]any{"System Information": map[string]any{"Serial Number": serial}})
-		require.NoError(t, err)
-		return base64.StdEncoding.EncodeToString(data)
-	}
-	one, two := newTPM(t, tpm.ECCP256), newTPM(t, tpm.ECCP256)
-	require.Equal(t, http.StatusOK, w.registerRaw(t, one, encode("A1")))
-	require.Equal(t, http.StatusOK, w.registerRaw(t, two, encode("A1")))
-	names := w.Inventories.Names()
-	require.Len(t, names, 2)
-	w.Requests()
-	require.Equal(t, http.StatusOK, w.registerRaw(t, one, encode("B2")))
-	require.Equal(t, names, w.Inventories.Names(), "S39: the name never changes")
-	require.Empty(t, w.Requests(), "and nothing is written")
 }

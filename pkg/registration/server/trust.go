@@ -37,12 +37,14 @@ type trust struct {
 	mode v1.EndorsementMode
 	// bundle is nil where no certificate can be judged.
 	bundle *attestation.CABundle
+	// requireValidity takes certificates outside their validity for none.
+	requireValidity bool
 }
 
-// policy is what the exchange judges certificates by; without a bundle none is ever verified. What follows from that is
+// policy is what the exchange judges keys and certificates by; without a bundle none is ever verified. What follows from that is
 // decided by admit, once the machine has proven to hold the key: who has not is told nothing about it.
 func (t trust) policy() attestation.Policy {
-	policy := attestation.Policy{KnownEmulated: attestation.KnownSimulator, AllowEmulated: true}
+	policy := attestation.Policy{KnownEmulated: attestation.KnownSimulator, AllowEmulated: true, AllowWeakKeys: true, RequireValidity: t.requireValidity}
 	if t.bundle != nil {
 		policy.Roots, policy.Intermediates = t.bundle.Roots, t.bundle.Intermediates
 	}
@@ -61,7 +63,7 @@ func (s *Server) trustOf(registration *v1.MachineRegistration) (trust, error) {
 		name = v1.DefaultCASecretName
 	}
 	bundle, err := s.bundles.get(registration, name)
-	demands := trust{mode: admission.Endorsement, bundle: bundle}
+	demands := trust{mode: admission.Endorsement, bundle: bundle, requireValidity: admission.RequireValidCertificates}
 	switch {
 	case demands.mode == v1.EndorsementAny || demands.mode == v1.EndorsementListed:
 		// No certificate is asked for. A bundle only lets the operator say of a machine that it has one.

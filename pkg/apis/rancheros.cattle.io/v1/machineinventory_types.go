@@ -313,4 +313,8 @@ const (
 	// ReasonRevoked: another machine has taken this one's place. Delete this inventory to let the hardware register as a new
 	// machine.
 	ReasonRevoked = "Revoked"
+	// ReasonHardwareChanged, an Event of a machine: it came again with another serial number or UUID than spec.smbios has. Its name
+	// and spec.smbios stay. Nothing to do where its mainboard was replaced; else look whether its TPM is in another machine now, or,
+	// being a file, was copied there.
+	ReasonHardwareChanged = "HardwareChanged"
 )

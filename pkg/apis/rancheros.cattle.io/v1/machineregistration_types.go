@@ -105,6 +105,17 @@ type AdmissionSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self == '' || self.matches(r'^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')`,message="caSecretName must be the name of a Secret in this namespace"
 	CASecretName string `json:"caSecretName,omitempty"`
 
+	// Whether to take an endorsement certificate for none when it, or a CA behind it, has expired or is not valid yet. By default it
+	// counts, since TPMs outlive their certificates, and the MachineInventory gets the annotation
+	// rancheros.cattle.io/endorsement-certificate: outside-validity.
+	// +optional
+	RequireValidCertificates bool `json:"requireValidCertificates,omitempty"`
+
+	// Whether to take TPMs with a weak endorsement key (ROCA, CVE-2017-15361), from which anybody with some money can compute its
+	// private half, and be the machine. Update the TPM's firmware instead where its maker has a newer one.
+	// +optional
+	AllowWeakKeys bool `json:"allowWeakKeys,omitempty"`
+
 	// TPM hashes that may register: 64 lower-case hex digits, as `rancheros-register tpm-hash` prints them on the machine.
 	// +optional
 	// +listType=set
@@ -222,4 +233,8 @@ const (
 	ReasonExpired = "Expired"
 	// ReasonFull: as many machines as spec.admission.maxMachines have registered. Raise it to take more.
 	ReasonFull = "Full"
+	// ReasonSerialNumberShared, an Event of a registration: a new machine says the serial number that another machine of the namespace
+	// has said. They stay two. Where it is the same hardware with another TPM, delete the old inventory, or set spec.replaces of the
+	// new one; else look at both, since one of them may not be what it says.
+	ReasonSerialNumberShared = "SerialNumberShared"
 )

@@ -12,6 +12,9 @@ const (
 	// LabelAssurance tells, on a MachineInventory, how its identity was established, for selectors; one of the Assurance
 	// values.
 	LabelAssurance = "rancheros.cattle.io/assurance"
+	// LabelSerialNumber is, on a MachineInventory that a registration made, the serial number that the machine said it has,
+	// made a label value: to find a machine by what is printed on it. Nobody has proven it.
+	LabelSerialNumber = "rancheros.cattle.io/serial-number"
 	// LabelMachineNamespace and LabelMachine name, on a ClusterRegistrationToken, the MachineInventory it was made for.
 	LabelMachineNamespace = "rancheros.cattle.io/machine-namespace"
 	// LabelMachine: see LabelMachineNamespace.
@@ -37,6 +40,9 @@ const (
 	AnnotationPrefix = "rancheros.cattle.io/"
 	// AnnotationReplaced names, on a MachineInventory, the one whose place it has taken; written together with what was taken.
 	AnnotationReplaced = "rancheros.cattle.io/replaced"
+	// AnnotationEndorsementCertificate tells, on a MachineInventory, what is odd about the endorsement certificate that its TPM was
+	// first accepted with; EndorsementOutsideValidity.
+	AnnotationEndorsementCertificate = "rancheros.cattle.io/endorsement-certificate"
 	// AnnotationRelease holds, on a ManagedOSVersion, the digest of what its channel said when it was made.
 	AnnotationRelease = "rancheros.cattle.io/release"
 
@@ -109,6 +115,10 @@ const (
 	// AssuranceSharedSecret is a machine that knows a token.
 	AssuranceSharedSecret = "SharedSecret"
 )
+
+// EndorsementOutsideValidity is the value of AnnotationEndorsementCertificate where the certificate, or a CA behind it, had expired
+// or was not valid yet.
+const EndorsementOutsideValidity = "outside-validity"
 
 // OwnedBy makes an object of the same namespace go when its owner goes. It does not hold the owner's deletion back: that
 // would take a right on the owner's finalizers on clusters that ask for it.
