@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures registration on a control plane of its own, and the streaming of boot media; takes about four minutes. Arguments go
+# Measures registration on a control plane of its own, and the streaming of boot media; takes about twenty minutes. Arguments go
 # to tests/bench.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -17,8 +17,9 @@ import (
 	"github.com/rancher/rancheros-operator/pkg/status"
 )
 
-func (h *handler) onChange(_ string, registration *v1.MachineRegistration) (*v1.MachineRegistration, error) {
+func (h *handler) onChange(key string, registration *v1.MachineRegistration) (*v1.MachineRegistration, error) {
 	if registration == nil || registration.DeletionTimestamp != nil {
+		h.counts.forget(key)
 		return registration, nil
 	}
 	observed, err := h.observe(registration)
@@ -82,8 +83,8 @@ func (h *handler) observe(registration *v1.MachineRegistration) (observed, error
 		seen.bundle, seen.bundleErr = h.bundleOf(registration, seen.now)
 		err = errors.Join(err, sharedErr, seen.bundleErr)
 	}
-	machines, countErr := h.indexes.InventoriesByRegistration(registration.Namespace, registration.Name)
-	seen.machines, seen.pending = count(machines)
+	var countErr error
+	seen.machines, seen.pending, countErr = h.countMachines(registration, seen.now)
 	// A missing server-url is not worth a retry: the Setting's change brings us back.
 	if errors.Is(seen.serverURLErr, settings.ErrServerURL) {
 		return seen, errors.Join(err, countErr)
@@ -113,18 +114,4 @@ func (h *handler) tokenSecret(registration *v1.MachineRegistration) (*corev1.Sec
 		return secret, err
 	}
 	return h.rotate(registration, secret)
-}
-
-// count leaves out machines that are being deleted. Those that were replaced wait for nobody's approval.
-func count(machines []*v1.MachineInventory) (all, pending int) {
-	for _, machine := range machines {
-		if machine.DeletionTimestamp != nil {
-			continue
-		}
-		all++
-		if machine.Spec.ReplacedBy == "" && !index.Approved(machine) {
-			pending++
-		}
-	}
-	return all, pending
 }

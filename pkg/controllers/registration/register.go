@@ -20,9 +20,6 @@ import (
 // handlerName is stored nowhere, but shows in logs and metrics: keep it.
 const handlerName = "registration"
 
-// countDelay gathers the machines that register within it into one write of the registration's count.
-const countDelay = 5 * time.Second
-
 type handler struct {
 	registrations rancheroscontrollers.MachineRegistrationController
 	secretCache   corev1controllers.SecretCache
@@ -32,6 +29,7 @@ type handler struct {
 	events        record.EventRecorder
 	now           func() time.Time
 	bundles       bundles
+	counts        counts
 }
 
 // Register adds the controller's handlers to the clients. The last argument judges a CA bundle, PEM, as the server does.

@@ -18,9 +18,10 @@
 // connections.go); and every refusal is one constant sentence for the caller, and one line and one count for us
 // (refuse.go).
 //
-// Everything is answered from the informers' caches, on every replica. A registration costs one write, the inventory's
-// creation under a name that follows from the machine's identity; a machine that is known costs none, and one that takes a limited place one more. Success is sent
-// when the object is committed, and never before.
+// Everything is answered from the informers' caches, on every replica; what a registration hands out is decoded once
+// (templates.go). A registration costs one write, the inventory's creation under a name that follows from the machine's
+// identity; a machine that is known costs none, and one that takes a limited place one more. Success is sent when the object is
+// committed, and never before.
 //
 // The same handler is served twice: through Rancher's tunnel (tunnel.go), and on a listener of our own (listener.go).
 // Who is asking is decided by the proof in the request alone: headers that proxies add, and the identity that Rancher

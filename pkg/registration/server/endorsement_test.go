@@ -47,7 +47,7 @@ func TestWeakKeyRegisters(t *testing.T) {
 	require.Contains(t, w.register(t, client, nuc), `"hostname"`)
 	require.Equal(t, "Normal MachineRegistered machine "+w.Inventories.All()[0].Name+" registered (FirstUse; its key is weak: "+
 		"EK has the ROCA fingerprint (CVE-2017-15361): its private half can be computed)", <-w.recorder.Events)
-	require.Contains(t, log(), `assurance="FirstUse; its key is weak: EK has the ROCA fingerprint`)
+	require.Contains(t, log(), `caveats="its key is weak: EK has the ROCA fingerprint`)
 
 	w.Put(edge())
 	require.Equal(t, weakKeyRefused, w.register(t, client, nuc), "what is demanded of a TPM holds at every registration")

@@ -203,9 +203,12 @@ func sameMachine(a, b *v1.MachineInventory) bool {
 
 // tellRegistered is the audit of a decision: one line in the log, and one event on the registration.
 func (s *Server) tellRegistered(n newcomer, inventory *v1.MachineInventory) {
-	how := n.how()
-	logrus.WithFields(logrus.Fields{"machine": inventory.Namespace + "/" + inventory.Name, "registration": n.registration.Name,
-		"tpm": index.TPMHash(inventory), "assurance": how, "approved": index.Approved(inventory)}).Info("registered machine")
+	how, line := n.assurance, logrus.WithFields(logrus.Fields{"machine": inventory.Namespace + "/" + inventory.Name, "registration": n.registration.Name,
+		"tpm": index.TPMHash(inventory), "assurance": n.assurance, "approved": index.Approved(inventory)})
+	if caveats := n.caveats(); caveats != "" {
+		how, line = how+"; "+caveats, line.WithField("caveats", caveats)
+	}
+	line.Info("registered machine")
 	if index.Approved(inventory) {
 		s.tell(n.registration, corev1.EventTypeNormal, "MachineRegistered", "machine %s registered (%s)", inventory.Name, how)
 	} else {
@@ -215,16 +218,16 @@ func (s *Server) tellRegistered(n newcomer, inventory *v1.MachineInventory) {
 	s.tellShared(n, inventory)
 }
 
-// how says how the machine's identity was established, and what is to be known of that.
-func (n newcomer) how() string {
-	how := n.assurance
+// caveats are what is to be known of how the machine's identity was established.
+func (n newcomer) caveats() string {
+	var caveats []string
 	if n.identity.Weak != "" {
-		how += "; its key is weak: " + n.identity.Weak
+		caveats = append(caveats, "its key is weak: "+n.identity.Weak)
 	}
 	if outsideValidity(n.identity) {
-		how += "; its endorsement certificate is outside its validity"
+		caveats = append(caveats, "its endorsement certificate is outside its validity")
 	}
-	return how
+	return strings.Join(caveats, "; ")
 }
 
 // registrationEvents is how often events tell of the same thing at one object: the log has them all. client-go drops what goes
