@@ -73,7 +73,9 @@ type gatheringConn struct {
 
 // Read is net.Conn's; one goroutine reads, as of every connection.
 func (c *gatheringConn) Read(into []byte) (int, error) {
-	time.Sleep(time.Until(c.next))
+	if wait := time.Until(c.next); wait > 0 {
+		<-time.After(wait)
+	}
 	n, err := c.Conn.Read(into)
 	if n < len(into) {
 		c.next = time.Now().Add(gatherFor)
