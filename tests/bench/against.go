@@ -97,15 +97,30 @@ func (b *bench) againstOperator(ctx context.Context, operator string) error {
 	return nil
 }
 
-// againstPlain compares with the plainest server, which is this program in another process.
-func (b *bench) againstPlain(ctx context.Context) error {
+// againstPlain compares with the plain server.
+func (b *bench) againstPlain(ctx context.Context) (duel, error) {
+	plain, stop, err := b.startPlain(ctx)
+	if err != nil {
+		return duel{}, err
+	}
+	defer stop()
+	outcome, err := b.against(ctx, plain)
+	if err != nil {
+		return duel{}, err
+	}
+	outcome.print(plain.name)
+	return outcome, nil
+}
+
+// startPlain starts the plainest server, which is this program in another process, and returns when its caches are filled.
+func (b *bench) startPlain(ctx context.Context) (its contender, stop func(), err error) {
 	program, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("finding this program: %w", err)
+		return its, nil, fmt.Errorf("finding this program: %w", err)
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return fmt.Errorf("finding a free port: %w", err)
+		return its, nil, fmt.Errorf("finding a free port: %w", err)
 	}
 	addr := listener.Addr().String()
 	_ = listener.Close()
@@ -115,25 +130,21 @@ func (b *bench) againstPlain(ctx context.Context) error {
 	command.Env = append(os.Environ(), "GOGC=300", "GOMEMLIMIT=503316480")
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := command.Start(); err != nil {
-		return fmt.Errorf("starting the plain server: %w", err)
+		return its, nil, fmt.Errorf("starting the plain server: %w", err)
 	}
-	defer func() {
+	stop = func() {
 		_ = command.Process.Kill()
 		_ = command.Wait()
-	}()
-	if err := harness.Eventually(ctx, 30*time.Second, func() error {
+	}
+	if err := harness.Eventually(ctx, time.Minute, func() error {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 		if err == nil {
 			_ = conn.Close()
 		}
 		return err
 	}); err != nil {
-		return fmt.Errorf("waiting for the plain server: %w", err)
+		stop()
+		return its, nil, fmt.Errorf("waiting for the plain server: %w", err)
 	}
-	b.duel, err = b.against(ctx, contender{"the plain server", addr, command.Process.Pid})
-	if err != nil {
-		return err
-	}
-	b.duel.print("the plain server")
-	return nil
+	return contender{"the plain server", addr, command.Process.Pid}, stop, nil
 }

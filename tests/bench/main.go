@@ -74,7 +74,8 @@ func run(ctx context.Context, inventories, machines int, profile, against string
 	switch against {
 	case "":
 	case "plain":
-		return b.againstPlain(ctx)
+		_, err := b.againstPlain(ctx)
+		return err
 	default:
 		return b.againstOperator(ctx, against)
 	}
@@ -85,7 +86,6 @@ func run(ctx context.Context, inventories, machines int, profile, against string
 	}
 	for _, step := range []func() error{
 		func() error { return b.state(ctx, empty) },
-		func() error { return b.againstPlain(ctx) },
 		func() error { return b.storm(ctx) },
 		func() error { return b.fill(ctx, inventories) },
 		func() error { return b.state(ctx, full) },
