@@ -26,20 +26,30 @@ type decodedConfig struct {
 	template   *cloudconfig.Template
 }
 
+// get decodes without holding the others up: a large one that cannot be used is decoded for every machine that asks.
 func (t *templates) get(registration *v1.MachineRegistration, serverURL string) (*cloudconfig.Template, error) {
-	t.mutex.Lock()
-	defer t.mutex.Unlock()
-	last := t.decoded[registration.UID]
+	last := t.last(registration.UID)
 	if last.template != nil && last.generation == registration.Generation && last.serverURL == serverURL {
 		return last.template, nil
 	}
 	template, err := machineConfig(registration, serverURL)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		t.remember(registration.UID, decodedConfig{registration.Generation, serverURL, template})
 	}
+	return template, err
+}
+
+func (t *templates) last(registration types.UID) decodedConfig {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	return t.decoded[registration]
+}
+
+func (t *templates) remember(registration types.UID, decoded decodedConfig) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
 	if t.decoded == nil || len(t.decoded) >= maxTemplates {
 		t.decoded = map[types.UID]decodedConfig{}
 	}
-	t.decoded[registration.UID] = decodedConfig{registration.Generation, serverURL, template}
-	return template, nil
+	t.decoded[registration] = decoded
 }
