@@ -90,8 +90,6 @@ var (
 	inventoryKind = v1.SchemeGroupVersion.WithKind("MachineInventory")
 	listKind      = v1.SchemeGroupVersion.WithKind("MachineInventoryList")
 
-	inventoryType = metav1.TypeMeta{APIVersion: inventoryKind.GroupVersion().String(), Kind: inventoryKind.Kind}
-
 	inventoryStart = startOf(inventoryKind)
 	listStart      = startOf(listKind)
 )
@@ -143,11 +141,35 @@ type skipped struct{}
 // UnmarshalJSON is json.Unmarshaler's.
 func (*skipped) UnmarshalJSON([]byte) error { return nil }
 
+// into hands the inventory over, smaller than it came: what most inventories have in common is kept once.
 func (l *lean) into(inventory *v1.MachineInventory) {
 	*inventory = v1.MachineInventory{TypeMeta: l.TypeMeta, ObjectMeta: l.Metadata.ObjectMeta, Spec: l.Spec, Status: l.Status}
-	if inventory.TypeMeta == inventoryType {
-		// The words are the same ones already: this lets all objects share one copy, where each came with its own.
-		inventory.TypeMeta = inventoryType
+	inventory.APIVersion, inventory.Kind = common.share(inventory.APIVersion), common.share(inventory.Kind)
+	inventory.Namespace = common.share(inventory.Namespace)
+	for _, marks := range []map[string]string{inventory.Labels, inventory.Annotations} {
+		for name, value := range marks {
+			marks[common.share(name)] = value // A map takes the key that it was last given, equal as it is.
+		}
+	}
+	for _, label := range []string{v1.LabelRegistration, v1.LabelAssurance} {
+		if value, has := inventory.Labels[label]; has {
+			inventory.Labels[label] = common.share(value)
+		}
+	}
+	pack(&inventory.Name, (*string)(&inventory.UID), &inventory.ResourceVersion, &inventory.Spec.TPM, &inventory.Spec.TPMHash)
+	status := &inventory.Status
+	status.Assurance = common.share(status.Assurance)
+	if status.TPMHash == inventory.Spec.TPM {
+		status.TPMHash = inventory.Spec.TPM
+	}
+	// A decoder makes room for more to come.
+	status.Conditions = slices.Clone(status.Conditions)
+	for i := range status.Conditions {
+		condition := &status.Conditions[i]
+		for _, word := range []*string{&condition.Type, &condition.Reason, &condition.Message} {
+			*word = common.share(*word)
+		}
+		condition.Status = metav1.ConditionStatus(common.share(string(condition.Status)))
 	}
 }
 

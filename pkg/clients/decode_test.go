@@ -2,6 +2,8 @@ package clients
 
 import (
 	"encoding/json"
+	"fmt"
+	goruntime "runtime"
 	"strings"
 	"testing"
 
@@ -21,6 +23,24 @@ const inventoryJSON = `{"apiVersion":"rancheros.cattle.io/v1","kind":"MachineInv
 	`"name":"m-1","namespace":"fleet-default","resourceVersion":"18446744073709551615","uid":"0c8f"},` +
 	`"spec":{"smbios":{"System Information":{"Serial Number":"é<1>"}},"tpmHash":"ab","Config":{"role":"server"}},` +
 	`"status":{"conditions":[{"lastTransitionTime":"2026-11-20T10:00:01Z","message":"}","reason":"NoCluster","status":"False","type":"Ready"}],"observedGeneration":9007199254740993}}`
+
+// registeredJSON is the inventory of a machine that has registered, as the API server wrote it.
+const registeredJSON = `{"apiVersion":"rancheros.cattle.io/v1","kind":"MachineInventory","metadata":{"creationTimestamp":"2026-11-28T23:21:58Z","generation":1,"labels":{"ranc` +
+	`heros.cattle.io/assurance":"FirstUse","rancheros.cattle.io/registration":"bench"},"managedFields":[{"apiVersion":"rancheros.cattle.io/v1","fieldsType"` +
+	`:"FieldsV1","fieldsV1":{"f:metadata":{"f:labels":{".":{},"f:rancheros.cattle.io/assurance":{},"f:rancheros.cattle.io/registration":{}}},"f:spec":{".":` +
+	`{},"f:tpm":{}}},"manager":"rancheros-operator","operation":"Update","time":"2026-11-28T23:21:58Z"},{"apiVersion":"rancheros.cattle.io/v1","fieldsType"` +
+	`:"FieldsV1","fieldsV1":{"f:status":{".":{},"f:assurance":{},"f:conditions":{".":{},"k:{\"type\":\"Approved\"}":{".":{},"f:lastTransitionTime":{},"f:me` +
+	`ssage":{},"f:observedGeneration":{},"f:reason":{},"f:status":{},"f:type":{}},"k:{\"type\":\"ClusterAssigned\"}":{".":{},"f:lastTransitionTime":{},"f:m` +
+	`essage":{},"f:observedGeneration":{},"f:reason":{},"f:status":{},"f:type":{}},"k:{\"type\":\"Ready\"}":{".":{},"f:lastTransitionTime":{},"f:message":{` +
+	`},"f:observedGeneration":{},"f:reason":{},"f:status":{},"f:type":{}}},"f:observedGeneration":{},"f:tpmHash":{}}},"manager":"rancheros-operator","opera` +
+	`tion":"Update","subresource":"status","time":"2026-11-28T23:21:58Z"}],"name":"m-00083274a5","namespace":"default","resourceVersion":"568","uid":"686f7` +
+	`579-38bf-496f-838f-d1d1dba1c13a"},"spec":{"tpm":"00083274a5336a186cdd8c7f798fe430f412a123795a66a2209e0674aa9468a0"},"status":{"assurance":"FirstUse","` +
+	`conditions":[{"lastTransitionTime":"2026-11-28T23:21:58Z","message":"not assigned to a cluster; set spec.clusterName and spec.config.role when it is t` +
+	`o join one","observedGeneration":1,"reason":"NoCluster","status":"False","type":"ClusterAssigned"},{"lastTransitionTime":"2026-11-28T23:21:58Z","messa` +
+	`ge":"the machine may have its configuration and a cluster","observedGeneration":1,"reason":"Approved","status":"True","type":"Approved"},{"lastTransit` +
+	`ionTime":"2026-11-28T23:21:58Z","message":"not assigned to a cluster; set spec.clusterName and spec.config.role when it is to join one","observedGener` +
+	`ation":1,"reason":"NoCluster","status":"True","type":"Ready"}],"observedGeneration":1,"tpmHash":"00083274a5336a186cdd8c7f798fe430f412a123795a66a2209e0` +
+	`674aa9468a0"}}`
 
 func serializers(t testing.TB) (fast, standard runtime.Serializer) {
 	t.Helper()
@@ -137,4 +157,32 @@ func BenchmarkEvent(b *testing.B) {
 			}
 		})
 	}
+}
+
+// What a replica keeps of each inventory is what its garbage collector walks over, and there may be a hundred thousand.
+func BenchmarkKept(b *testing.B) {
+	fast, standard := serializers(b)
+	for name, decoder := range map[string]runtime.Decoder{"kubernetes": standard, "fast": fast} {
+		b.Run(name, func(b *testing.B) {
+			kept := make([]runtime.Object, 0, b.N)
+			before := heap()
+			for i := range b.N {
+				_, object, err := decodeEvent(decoder, strings.ReplaceAll(`{"type":"ADDED","object":`+registeredJSON+"}\n", "00083274a5", fmt.Sprintf("%010x", i)))
+				if err != nil {
+					b.Fatal(err)
+				}
+				kept = append(kept, object)
+			}
+			after := heap()
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(b.N), "B/inventory")
+			b.ReportMetric(float64(after.HeapObjects-before.HeapObjects)/float64(b.N), "objects/inventory")
+			goruntime.KeepAlive(kept)
+		})
+	}
+}
+
+func heap() (stats goruntime.MemStats) {
+	goruntime.GC()
+	goruntime.ReadMemStats(&stats)
+	return stats
 }

@@ -108,7 +108,10 @@ func (i *Indexes) Inventory(namespace, name string) (*v1.MachineInventory, error
 }
 
 func inventoryByClusterName(inventory *v1.MachineInventory) ([]string, error) {
-	return present(inventory.Spec.ClusterName), nil
+	if inventory.Spec.ClusterName == "" {
+		return nil, nil
+	}
+	return []string{inventory.Spec.ClusterName}, nil
 }
 
 func inventoryByReplaced(inventory *v1.MachineInventory) ([]string, error) {

@@ -31,7 +31,6 @@ import (
 const (
 	byToken        = "rancheros.cattle.io/by-token"
 	byTPMDigest    = "rancheros.cattle.io/by-tpm-digest"
-	byTPMHash      = "rancheros.cattle.io/by-tpm-hash"
 	byClusterName  = "rancheros.cattle.io/by-cluster-name"
 	byName         = "rancheros.cattle.io/by-name"
 	byReplaced     = "rancheros.cattle.io/by-replaced"
@@ -85,7 +84,6 @@ func Add(c *clients.Clients) *Indexes {
 	}
 	indexes.registrationSecrets.AddIndexer(byToken, secretByTokens)
 	indexes.machineTokens.AddIndexer(byToken, secretByToken)
-	indexes.inventories.AddIndexer(byTPMHash, inventoryByTPMHash)
 	indexes.inventories.AddIndexer(byTPMDigest, inventoryByTPMDigest)
 	indexes.inventories.AddIndexer(byClusterName, inventoryByClusterName)
 	indexes.inventories.AddIndexer(byReplaced, inventoryByReplaced)
@@ -134,10 +132,8 @@ func stillWorks(secret *corev1.Secret, token string, now time.Time) bool {
 	return err == nil && now.Before(expires) && string(secret.Data[v1.SecretKeyPreviousToken]) == token
 }
 
-func inventoryByTPMHash(inventory *v1.MachineInventory) ([]string, error) {
-	return present(TPMHash(inventory)), nil
-}
-
+// inventoryByTPMDigest serves who knows a TPM's hash and who knows the hash's digest alone: an entry of an index costs memory
+// for each inventory.
 func inventoryByTPMDigest(inventory *v1.MachineInventory) ([]string, error) {
 	hash := TPMHash(inventory)
 	if hash == "" {
@@ -170,7 +166,11 @@ func inventoryBySerialNumber(inventory *v1.MachineInventory) ([]string, error) {
 	return []string{key(inventory.Namespace, serial)}, nil
 }
 
+// inventoryByTokenName is for machines that have a token, or are to have one.
 func inventoryByTokenName(inventory *v1.MachineInventory) ([]string, error) {
+	if inventory.Spec.ClusterName == "" && inventory.Status.ClusterRegistrationTokenName == "" {
+		return nil, nil
+	}
 	return []string{ClusterTokenName(inventory)}, nil
 }
 
@@ -228,7 +228,7 @@ func (i *Indexes) RegistrationsByToken(token string) ([]*v1.MachineRegistration,
 
 // InventoriesByTPMHash are the machines with that TPM, in every namespace.
 func (i *Indexes) InventoriesByTPMHash(hash string) ([]*v1.MachineInventory, error) {
-	return lookup(i.inventories, byTPMHash, hash)
+	return lookup(i.inventories, byTPMDigest, digest([]byte(hash)))
 }
 
 // InventoriesByTPMDigest are the machines the SHA-256 of whose TPM hash, as text, is the given one.
@@ -313,13 +313,6 @@ func lookup[T generic.RuntimeMetaObject](cache generic.CacheInterface[T], name, 
 
 func key(namespace, name string) string {
 	return namespace + "/" + name
-}
-
-func present(value string) []string {
-	if value == "" {
-		return nil
-	}
-	return []string{value}
 }
 
 // digest keeps tokens themselves out of the index, and so out of memory dumps and logs of it.

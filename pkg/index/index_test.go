@@ -69,10 +69,12 @@ func TestInventories(t *testing.T) {
 	one.Spec = v1.MachineInventorySpec{TPM: hash, ClusterName: "site", MachineTokenSecretName: "shared"}
 	one.Labels = map[string]string{v1.LabelRegistration: "edge", v1.LabelSerialNumber: "A1"}
 	two.Spec = v1.MachineInventorySpec{TPMHash: hash[1:] + "0"}
+	two.Status.ClusterRegistrationTokenName = ClusterTokenName(two)
 	three := machine("elsewhere", "three")
 	three.Labels = map[string]string{v1.LabelSerialNumber: "A1"}
 	three.Spec = v1.MachineInventorySpec{ClusterName: "site", MachineTokenSecretName: "shared"}
-	indexes := Add(memoryapi.New(t, one, two, three).Clients())
+	four := machine("ns", "four")
+	indexes := Add(memoryapi.New(t, one, two, three, four).Clients())
 
 	for _, c := range []struct {
 		why  string
@@ -99,6 +101,12 @@ func TestInventories(t *testing.T) {
 		{"by the name of its token", func() ([]*v1.MachineInventory, error) {
 			return indexes.InventoriesByTokenName(ClusterTokenName(three))
 		}, []string{"elsewhere/three"}},
+		{"by the name of a token that it was given while it had a cluster", func() ([]*v1.MachineInventory, error) {
+			return indexes.InventoriesByTokenName(ClusterTokenName(two))
+		}, []string{"ns/two"}},
+		{"who has no cluster has no token", func() ([]*v1.MachineInventory, error) {
+			return indexes.InventoriesByTokenName(ClusterTokenName(four))
+		}, nil},
 	} {
 		found, err := c.look()
 		require.NoError(t, err, c.why)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -21,65 +20,86 @@ const (
 	machinesPerTurn = 400
 )
 
+// phases are what machines do in a turn, one after the other, and times how often: the second costs less, and is lost in the noise sooner.
+var (
+	phases = []string{"first", "again"}
+	times  = map[string]int{"first": 1, "again": 3}
+)
+
 // contender is a server that machines register at.
 type contender struct {
 	name string
-	// addr is where it listens, and pid its process.
-	addr string
-	pid  int
+	// url is where machines register, and pid its process.
+	url string
+	pid int
+	// newMachines are the world's.
+	newMachines func(int) ([]*swarm.Machine, error)
 }
 
 // duel is the CPU that two contenders used for each machine, in milliseconds, by what the machine did.
 type duel struct {
-	ours, theirs map[string]float64
+	first, second map[string]float64
 }
 
-// against measures the serving replica and another contender in turns in the same world, which tells differences of a few percent: what
-// else runs on a shared core changes within minutes by more than that, but hits both.
-func (b *bench) against(ctx context.Context, other contender) (duel, error) {
-	serving := contender{"serving", b.serving.ListenAddr, b.serving.PID}
-	path := strings.TrimPrefix(b.url, "http://"+b.serving.ListenAddr)
-	used := map[string]map[contender]time.Duration{"first": {}, "again": {}}
+// compareInTurns measures two contenders in turns, which tells differences of a few percent: what else runs on a shared core changes
+// within minutes by more than that, but hits both.
+func compareInTurns(ctx context.Context, first, second contender) (duel, error) {
+	outcome := duel{map[string]float64{}, map[string]float64{}}
 	for turn := range 2 * turns {
-		its := serving
+		its, used := first, outcome.first
 		if turn%4 == 1 || turn%4 == 2 { // ABBA
-			its = other
+			its, used = second, outcome.second
 		}
-		machines, err := b.newMachines(machinesPerTurn)
+		machines, err := its.newMachines(machinesPerTurn)
 		if err != nil {
 			return duel{}, err
 		}
-		for _, what := range []string{"first", "again"} {
+		for _, what := range phases {
 			before, err := cpuOf(its.pid)
 			if err != nil {
 				return duel{}, err
 			}
-			errs := swarm.InParallel(len(machines), clients, func(i int) error {
-				_, err := machines[i].Register(ctx, "http://"+its.addr+path)
-				return err
-			})
-			if len(errs) > 0 {
-				return duel{}, fmt.Errorf("registering at %s: %w", its.name, errs[0])
+			for range times[what] {
+				if err := its.register(ctx, machines); err != nil {
+					return duel{}, err
+				}
 			}
 			<-time.After(time.Second)
 			after, err := cpuOf(its.pid)
 			if err != nil {
 				return duel{}, err
 			}
-			used[what][its] += after - before
+			used[what] += ms(after-before) / float64(turns*machinesPerTurn*times[what])
 		}
 	}
-	outcome := duel{map[string]float64{}, map[string]float64{}}
-	for what, cpu := range used {
-		outcome.ours[what], outcome.theirs[what] = ms(cpu[serving]/(turns*machinesPerTurn)), ms(cpu[other]/(turns*machinesPerTurn))
+	for _, what := range phases {
+		fmt.Printf("%-6s %8.3f ms of CPU each, %s; %8.3f, %s: %.2f\n", what, outcome.first[what], first.name, outcome.second[what], second.name, outcome.first[what]/outcome.second[what])
 	}
 	return outcome, nil
 }
 
-func (d duel) print(other string) {
-	for _, what := range []string{"first", "again"} {
-		fmt.Printf("%-6s %8.3f ms of CPU each, of %s %8.3f: %.2f\n", what, d.ours[what], other, d.theirs[what], d.ours[what]/d.theirs[what])
+// register lets machines register, a few at a time.
+func (c contender) register(ctx context.Context, machines []*swarm.Machine) error {
+	errs := swarm.InParallel(len(machines), clients, func(i int) error {
+		_, err := machines[i].Register(ctx, c.url)
+		return err
+	})
+	if len(errs) > 0 {
+		return fmt.Errorf("registering at %s: %w", c.name, errs[0])
 	}
+	return nil
+}
+
+// compare does nothing but compare with the other.
+func (b *bench) compare(ctx context.Context, other string) error {
+	if err := b.warmUp(ctx, b.itself()); err != nil {
+		return err
+	}
+	if other == "plain" {
+		_, err := b.againstPlain(ctx)
+		return err
+	}
+	return b.againstOperator(ctx, other)
 }
 
 // againstOperator compares with another build of the operator.
@@ -89,12 +109,8 @@ func (b *bench) againstOperator(ctx context.Context, operator string) error {
 		return err
 	}
 	defer func() { _ = other.Stop() }()
-	outcome, err := b.against(ctx, contender{operator, other.ListenAddr, other.PID})
-	if err != nil {
-		return err
-	}
-	outcome.print(operator)
-	return nil
+	_, err = b.against(ctx, b.at(operator, other.ListenAddr, other.PID))
+	return err
 }
 
 // againstPlain compares with the plain server.
@@ -104,12 +120,25 @@ func (b *bench) againstPlain(ctx context.Context) (duel, error) {
 		return duel{}, err
 	}
 	defer stop()
-	outcome, err := b.against(ctx, plain)
-	if err != nil {
+	return b.against(ctx, plain)
+}
+
+// against compares the serving replica, which is warm, with another server in the same world.
+func (b *bench) against(ctx context.Context, other contender) (duel, error) {
+	if err := b.warmUp(ctx, other); err != nil {
 		return duel{}, err
 	}
-	outcome.print(plain.name)
-	return outcome, nil
+	return compareInTurns(ctx, b.itself(), other)
+}
+
+// itself is the replica that serves, as a contender.
+func (b *bench) itself() contender {
+	return b.at(b.state, b.serving.ListenAddr, b.serving.PID)
+}
+
+// at is a server at an address, at which this world's machines register.
+func (b *bench) at(name, addr string, pid int) contender {
+	return contender{name, "http://" + addr + b.path, pid, b.newMachines}
 }
 
 // startPlain starts the plainest server, which is this program in another process, and returns when its caches are filled.
@@ -127,7 +156,7 @@ func (b *bench) startPlain(ctx context.Context) (its contender, stop func(), err
 	command := exec.CommandContext(ctx, program, "-plain", addr, "-kubeconfig", filepath.Join(b.world.Dir, "serving.kubeconfig"))
 	command.Stderr = os.Stderr
 	// As the chart has it for the operator.
-	command.Env = append(os.Environ(), "GOGC=300", "GOMEMLIMIT=503316480")
+	command.Env = append(os.Environ(), "GOGC=400", "GOMEMLIMIT=503316480")
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := command.Start(); err != nil {
 		return its, nil, fmt.Errorf("starting the plain server: %w", err)
@@ -146,5 +175,5 @@ func (b *bench) startPlain(ctx context.Context) (its contender, stop func(), err
 		stop()
 		return its, nil, fmt.Errorf("waiting for the plain server: %w", err)
 	}
-	return contender{"the plain server", addr, command.Process.Pid}, stop, nil
+	return b.at("the plain server", addr, command.Process.Pid), stop, nil
 }

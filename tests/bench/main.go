@@ -7,9 +7,10 @@
 //	plain            first and again, in turns with the plainest server that does the job: package plain
 //	storm            1,200 machines at the same moment
 //
-// Raw creates, first and again are measured three times with an empty and three times with a full inventory, and medians are
-// compared. CPU is of four processes, from /proc/<pid>/stat: the replica that serves the machines, the one that leads and
-// whose controllers follow up, the API server, and the benchmark itself with its machines. All share the same cores.
+// Each is measured in two worlds, one with an empty inventory and one with a full one, in turns: what one has cost against the other is
+// not what the machine was like meanwhile. Rates are medians of three rounds. CPU is of four processes, from /proc/<pid>/stat: the
+// replica that serves the machines, the one that leads and whose controllers follow up, the API server, and the benchmark itself
+// with its machines. All share the same cores.
 //
 // A millisecond of CPU is worth more on one machine than on another: system calls and waking up cost several times as much in a
 // virtual machine within another. So what is compared with a target in milliseconds is measured against the plain server, which
@@ -22,12 +23,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/rancher/rancheros-operator/tests/bench/plain"
-	"github.com/rancher/rancheros-operator/tests/harness"
 )
 
 func main() {
@@ -55,46 +56,53 @@ func run(ctx context.Context, inventories, machines int, profile, against string
 		return fmt.Errorf("making a folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	world, err := harness.Start(ctx, harness.Options{Dir: dir, Quiet: true, Args: []string{"--profile"}})
+	none, err := newBench(ctx, filepath.Join(dir, "empty"), empty, machines)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, world.Stop()) }()
-	// A second replica, which does not lead, serves the machines: what registration costs is told from what the controllers do.
-	serving, err := world.StartReplica(ctx, harness.ReplicaOptions{Name: "serving", Args: []string{"--profile"}})
+	defer func() { err = errors.Join(err, none.stop()) }()
+	if against != "" {
+		return none.compare(ctx, against)
+	}
+	many, err := newBench(ctx, filepath.Join(dir, "full"), full, machines)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(serving.Stop(), err) }()
-	b, err := newBench(ctx, world, serving, machines)
-	if err != nil {
-		return err
-	}
-	b.profile = profile
-	switch against {
-	case "":
-	case "plain":
-		_, err := b.againstPlain(ctx)
-		return err
-	default:
-		return b.againstOperator(ctx, against)
-	}
+	defer func() { err = errors.Join(err, many.stop()) }()
+	none.profile = profile
 	fmt.Printf("%-36s %8s %8s %8s %8s   CPU ms each:\n", "", "per", "p50", "p95", "p99")
 	fmt.Printf("%-36s %8s %8s %8s %8s %9s %9s %9s %9s %8s\n", "", "second", "ms", "ms", "ms", "serving", "leading", "API", "clients", "writes")
-	if err := b.warmUp(ctx); err != nil {
+	if err := many.fill(ctx, inventories); err != nil {
 		return err
 	}
-	for _, step := range []func() error{
-		func() error { return b.state(ctx, empty) },
-		func() error { return b.storm(ctx) },
-		func() error { return b.fill(ctx, inventories) },
-		func() error { return b.state(ctx, full) },
-	} {
-		if err := step(); err != nil {
+	for _, b := range []*bench{none, many} {
+		if err := errors.Join(b.warmUp(ctx, b.itself()), b.clear(ctx), b.atRest(ctx)); err != nil {
 			return err
 		}
 	}
-	b.report()
+	flat, err := compareInTurns(ctx, none.itself(), many.itself())
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(none.clear(ctx), many.clear(ctx)); err != nil {
+		return err
+	}
+	for range rounds {
+		if err := errors.Join(none.round(ctx), many.round(ctx)); err != nil {
+			return err
+		}
+	}
+	if err := none.clear(ctx); err != nil {
+		return err
+	}
+	plain, err := none.againstPlain(ctx)
+	if err != nil {
+		return err
+	}
+	if err := none.storm(ctx); err != nil {
+		return err
+	}
+	report(none, many, plain, flat)
 	return nil
 }
 

@@ -39,7 +39,7 @@
 {{- $values = append $values (list "NO_PROXY" (include "rancheros-operator.noProxy" .)) }}
 {{- end }}
 {{- /* Garbage is collected less often while there is room, and threads are woken less often. */}}
-{{- $values = concat $values (list (list "GOGC" "300") (list "TIMER_SLACK" "10ms")) }}
+{{- $values = concat $values (list (list "GOGC" "400") (list "TIMER_SLACK" "10ms")) }}
 {{- with (((.Values.resources).limits).memory) }}
 {{- $values = append $values (list "GOMEMLIMIT" (printf "%d" (div (mul (include "rancheros-operator.bytes" . | int64) 3) 4))) }}
 {{- end -}}
