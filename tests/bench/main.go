@@ -24,7 +24,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -76,7 +75,7 @@ func run(ctx context.Context, inventories, machines int, profile, against string
 		return err
 	}
 	for _, b := range []*bench{none, many} {
-		if err := errors.Join(b.warmUp(ctx, b.itself()), b.clear(ctx), b.atRest(ctx)); err != nil {
+		if err := b.start(ctx); err != nil {
 			return err
 		}
 	}
@@ -84,12 +83,16 @@ func run(ctx context.Context, inventories, machines int, profile, against string
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(none.clear(ctx), many.clear(ctx)); err != nil {
-		return err
+	for _, b := range []*bench{none, many} {
+		if err := b.clear(ctx); err != nil {
+			return err
+		}
 	}
 	for range rounds {
-		if err := errors.Join(none.round(ctx), many.round(ctx)); err != nil {
-			return err
+		for _, b := range []*bench{none, many} {
+			if err := b.round(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	if err := none.clear(ctx); err != nil {
@@ -105,6 +108,3 @@ func run(ctx context.Context, inventories, machines int, profile, against string
 	report(none, many, plain, flat)
 	return nil
 }
-
-// settle gives the controllers time to do what follows a registration, so that its cost is counted too.
-const settle = 10 * time.Second

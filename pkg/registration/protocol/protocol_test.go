@@ -232,3 +232,17 @@ func TestHTTPErrors(t *testing.T) {
 	}
 	require.Equal(t, maxRetryAfter, parseRetryAfter("2147483647", now))
 }
+
+// Documents with and without numbers are decoded in two ways.
+func TestNumbersAreKeptAsWritten(t *testing.T) {
+	for document, want := range map[string]any{
+		`{"n":[-9007199254740993,1e2],"s":"7"}`: map[string]any{"n": []any{json.Number("-9007199254740993"), json.Number("1e2")}, "s": "7"},
+		`{"s":"7","b":true}`:                    map[string]any{"s": "7", "b": true},
+	} {
+		value, err := decodeStrict([]byte(document))
+		require.NoError(t, err, document)
+		require.Equal(t, want, value, document)
+		_, err = decodeStrict([]byte(document + " {}"))
+		require.ErrorContains(t, err, "more than one document", document)
+	}
+}

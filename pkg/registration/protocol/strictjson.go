@@ -38,7 +38,7 @@ func decodeWithin(data []byte, depth, keys int) (any, error) {
 }
 
 // decodeOne keeps numbers as they were written. That takes a Decoder, which copies the document into buffers four times as large;
-// what machines send before they have proved anything has no numbers.
+// what a machine sends to prove itself has no numbers.
 func decodeOne(data []byte, numbers bool) (any, error) {
 	var value any
 	if !numbers && json.Unmarshal(data, &value) == nil {
